@@ -1,0 +1,87 @@
+"""Every error the project raises on purpose.
+
+PlatoLMError
+├── InputError              the caller's data is wrong; saying the same again will not help
+│   ├── ConversationError     a record is not a conversation
+│   ├── SeedError             a seed file cannot be used; carries every bad line
+│   └── TokenizerError        a folder holds no usable tokenizer
+├── SpeakerError            a model server did not make the utterance; `retryable` says whether to ask again
+├── OutputError             a dataset folder cannot be written, or holds another run
+├── ApiError                the orchestrator's API refused a request; carries its status
+└── StackError              a process of the local stack did not start or died; carries its last log lines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class PlatoLMError(Exception):
+    """Root of the tree; its text is one line that says what to do."""
+
+    retryable = False
+
+
+class InputError(PlatoLMError):
+    """The caller's data is wrong."""
+
+
+class ConversationError(InputError):
+    """A record cannot be read as a conversation."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """One unusable line of a file; `number` counts from 1."""
+
+    number: int
+    reason: str
+
+
+class SeedError(InputError):
+    """A seed file cannot be used as it is."""
+
+    def __init__(self, message: str, bad_lines: Sequence[BadLine] = ()) -> None:
+        super().__init__(message)
+        self.bad_lines = tuple(bad_lines)
+
+
+class TokenizerError(InputError):
+    """A folder or hub name gives no tokenizer that the dyadic format can use."""
+
+
+class SpeakerError(PlatoLMError):
+    """A model server did not make the utterance.
+
+    `status` is the HTTP status, or None where no answer came; `retry_after_s` is what the server asked for.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retryable: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class OutputError(PlatoLMError):
+    """A dataset folder cannot be written, or already holds something else."""
+
+
+class ApiError(PlatoLMError):
+    """The orchestrator's API refused a request, or could not be reached (`status` None)."""
+
+    def __init__(self, message: str, *, status: int | None = None, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+
+
+class StackError(PlatoLMError):
+    """A process of the local stack did not start, or died; `log_tail` holds its last log lines."""
+
+    def __init__(self, message: str, *, log_tail: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.log_tail = tuple(log_tail)

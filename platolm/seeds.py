@@ -1,0 +1,109 @@
+"""Reading a seed file: JSON lines, each the beginning of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platolm.conversation import ASSISTANT, SYSTEM, USER, Conversation, from_record
+from platolm.errors import BadLine, ConversationError, InputError, SeedError
+from platolm.jsonlines import read_json_records
+from platolm.runs import Seed, SeedMode
+
+QUESTION_KEYS = ("question", "instruction", "prompt")
+ANSWER_KEYS = ("answer", "response", "output")
+
+OPENINGS_FILE = Path(__file__).with_name("openings.jsonl")
+"""A hundred questions of many kinds that come with the project, to try things with."""
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """The usable seeds of a file, and the lines that were passed over."""
+
+    seeds: list[Seed]
+    bad_lines: list[BadLine] = field(default_factory=list)
+
+
+def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> SeedFile:
+    """Read seeds from JSON lines (`.gz` too), or from one JSON list.
+
+    A line gives its question under `question`, `instruction` (with an `input` below it, if any) or `prompt`, or is a
+    conversation (ShareGPT `conversations`, OpenAI `messages`) whose first user turn, and in exchange mode its answer, is
+    taken.
+
+    Raises:
+        SeedError: the file is missing or empty, or has bad lines and `skip_bad` is off; carries every bad line.
+    """
+    seeds: list[Seed] = []
+    bad_lines: list[BadLine] = []
+    try:
+        for number, record in read_json_records(path):
+            if isinstance(record, BadLine):
+                bad_lines.append(record)
+                continue
+            try:
+                seeds.append(_seed(record, number, mode))
+            except ConversationError as error:
+                bad_lines.append(BadLine(number, str(error)))
+    except InputError as error:
+        raise SeedError(str(error)) from error
+    if bad_lines and not skip_bad:
+        num_lines = len(seeds) + len(bad_lines)
+        raise SeedError(
+            f"{path}: {len(bad_lines)} of {num_lines} lines are unusable; --skip-bad leaves them out", bad_lines
+        )
+    if not seeds:
+        raise SeedError(f"{path}: no usable seed in it", bad_lines)
+    return SeedFile(seeds, bad_lines)
+
+
+def _seed(record: Any, line: int, mode: SeedMode) -> Seed:
+    question, answer = _question_and_answer(record)
+    if not question.strip():
+        raise ConversationError("its question is empty")
+    if mode is not SeedMode.EXCHANGE:
+        return Seed(question=question, line=line)
+    if answer is None or not answer.strip():
+        raise ConversationError("it has no answer, which exchange mode needs")
+    return Seed(question=question, answer=answer, line=line)
+
+
+def _question_and_answer(record: Any) -> tuple[str, str | None]:
+    if not isinstance(record, Mapping):
+        raise ConversationError(f"a seed must be a JSON object, not {type(record).__name__}")
+    if "conversations" in record or "messages" in record:
+        return _opening(from_record(record))
+    for key in QUESTION_KEYS:
+        if key in record:
+            question = _text(record, key)
+            if key == "instruction" and isinstance(record.get("input"), str) and record["input"].strip():
+                question = f"{question}\n\n{record['input']}"
+            return question, _answer(record)
+    raise ConversationError("none of question, instruction, prompt, conversations, messages is in it")
+
+
+def _opening(conversation: Conversation) -> tuple[str, str | None]:
+    spoken = [message for message in conversation.messages if message.role != SYSTEM]
+    if not spoken:
+        raise ConversationError("its conversation is empty")
+    if spoken[0].role != USER:
+        raise ConversationError(f"its conversation begins with {spoken[0].role}, not with the user")
+    answer = spoken[1].content if len(spoken) > 1 and spoken[1].role == ASSISTANT else None
+    return spoken[0].content, answer
+
+
+def _answer(record: Mapping[str, Any]) -> str | None:
+    for key in ANSWER_KEYS:
+        if key in record:
+            return _text(record, key)
+    return None
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    value = record[key]
+    if not isinstance(value, str):
+        raise ConversationError(f"its {key!r} is not a string")
+    return value

