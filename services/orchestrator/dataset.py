@@ -54,7 +54,7 @@ class RunFolder:
 
     def seed_lines(self) -> list[str]:
         """The run's seeds, each as the JSON that a worker reads; empty for free runs."""
-        return (self.path / SEEDS_FILE).read_text(encoding="utf-8").splitlines()
+        return (self.path / SEEDS_FILE).read_text(encoding="utf-8").split("\n")[:-1]
 
 
 class DatasetWriter:

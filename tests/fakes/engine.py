@@ -1,7 +1,7 @@
 """A fake engine: the completions dialect of vLLM over HTTP, with settable latency and faults.
 
-What it says depends on prompt and seed alone, so that a repeated request gets the same answer. It runs in a thread of its
-own, and counts what it was asked.
+What it says depends on prompt and seed alone, so that a repeated request gets the same answer. It runs in a thread of
+its own, and counts what it was asked.
 """
 
 from __future__ import annotations

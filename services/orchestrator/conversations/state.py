@@ -13,7 +13,7 @@ from platolm import dataset
 from platolm.conversation import ASSISTANT, USER, Message, TerminationReason, to_sharegpt
 from platolm.dyadic import Turn
 from platolm.endings import FinishReason, kept_turns
-from platolm.runs import RunSpec, Seed, SideSpec, TurnEvent
+from platolm.runs import RunSpec, Seed, SideSpec, TurnEvent, given_utterances
 from platolm.speakers import TokenSpeaker, Utterance
 
 
@@ -73,8 +73,7 @@ class ConversationState:
 
     def seed_turns(self) -> list[RecordedTurn]:
         """The utterances that the run's seed gives, first question and perhaps its answer."""
-        given = [(USER, self.seed.question), (ASSISTANT, self.seed.answer)]
-        return [self._given_turn(role, content) for role, content in given if content is not None]
+        return [self._given_turn(role, content) for role, content in given_utterances(self.seed, self.spec.seed_mode)]
 
     def generated_turn(self, role: str, utterance: Utterance, sampling_seed: int) -> RecordedTurn:
         return RecordedTurn(

@@ -10,7 +10,7 @@ from functools import lru_cache
 from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PROFILES, Turn
 from platolm.errors import InputError, TokenizerError
-from platolm.runs import RunSpec, Seed, SeedMode, SideSpec
+from platolm.runs import RunSpec, Seed, SeedMode, SideSpec, given_utterances
 from platolm.speakers import TokenSpeaker
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from services.orchestrator.queue import Queue
@@ -68,7 +68,12 @@ def _fits(spec: RunSpec, seeds: Sequence[Seed], known: dict[str, SideDescription
     role = USER if spec.seed_mode is SeedMode.EXCHANGE else ASSISTANT
     side = spec.simulator if role == USER else spec.respondent
     speaker = _speaker(side, known[role], context_tokens)
-    return [speaker.room(speaker.prompt(_turns(seed))) >= MIN_ROOM_TOKENS for seed in seeds]
+
+    def fits(seed: Seed) -> bool:
+        given = [Turn(role, content) for role, content in given_utterances(seed, spec.seed_mode)]
+        return speaker.room(speaker.prompt(given)) >= MIN_ROOM_TOKENS
+
+    return [fits(seed) for seed in seeds]
 
 
 def _speaker(side: SideSpec, found: SideDescription, context_tokens: int) -> TokenSpeaker:
@@ -85,11 +90,6 @@ def _speaker(side: SideSpec, found: SideDescription, context_tokens: int) -> Tok
 @lru_cache(maxsize=4)
 def _cached_tokenizer(source: str) -> HubTokenizer:
     return load_tokenizer(source)
-
-
-def _turns(seed: Seed) -> list[Turn]:
-    given = [(USER, seed.question), (ASSISTANT, seed.answer)]
-    return [Turn(role, content) for role, content in given if content is not None]
 
 
 def _left_out_text(left_out: Sequence[Seed], context_tokens: int) -> str:

@@ -1,0 +1,185 @@
+"""The orchestrator's API from a caller's side: submit a run, follow it, fetch its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from platolm.dataset import ManifestEntry
+from platolm.errors import ApiError, InputError
+from platolm.runs import DeadConversation, RunProgress, RunRequest, TurnEvent
+
+DEFAULT_API_URL = "http://127.0.0.1:8000"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_DETAIL_CHARS = 300
+_CONNECT_TIMEOUT_S = 5.0
+_BULK_TIMEOUT_S = 300.0
+"""For a body of many megabytes: a large seed list on its way in, a segment on its way out."""
+_EVENT_SILENCE_S = 30.0
+"""A live run says something about once a second; a stream that is silent for so long is dead."""
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class SubmittedRun(RunProgress):
+    """Answer to a submission: the run, and what was changed or left out on the way in."""
+
+    warnings: list[str] = Field(default_factory=list)
+
+
+class _RunList(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    runs: list[RunProgress]
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    entries: list[ManifestEntry]
+
+
+class _Dead(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    dead: list[DeadConversation]
+
+
+class OrchestratorClient:
+    """An asynchronous client of one orchestrator; use it as a context manager.
+
+    Every method raises `ApiError`, whose `retryable` says whether the same call may succeed later. An address that is
+    none raises `InputError`.
+    """
+
+    def __init__(self, url: str = DEFAULT_API_URL, *, timeout_s: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise InputError(f"{url}: an API address begins with http:// or https://")
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S), trust_env=not _is_loopback(self.url)
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def ready(self) -> None:
+        """Return when the API can take runs."""
+        await self._call("GET", "/readyz")
+
+    async def submit(self, request: RunRequest, *, idempotency_key: str) -> SubmittedRun:
+        """Create a run; with a key that was used before, get the run that it created."""
+        body = request.model_dump_json(exclude_none=True).encode()
+        headers = {IDEMPOTENCY_HEADER: idempotency_key, "content-type": "application/json"}
+        response = await self._call("POST", "/v1/runs", content=body, headers=headers, timeout=_BULK_TIMEOUT_S)
+        return _parsed(SubmittedRun, response)
+
+    async def runs(self) -> list[RunProgress]:
+        """Every run that the API knows."""
+        return _parsed(_RunList, await self._call("GET", "/v1/runs")).runs
+
+    async def run(self, run_id: str) -> RunProgress:
+        """How far a run is."""
+        return _parsed(RunProgress, await self._call("GET", f"/v1/runs/{run_id}"))
+
+    async def manifest(self, run_id: str, *, after: int = 0) -> list[ManifestEntry]:
+        """The committed segments numbered above `after`."""
+        response = await self._call("GET", f"/v1/runs/{run_id}/manifest", params={"after": after})
+        return _parsed(_Manifest, response).entries
+
+    async def segment(self, run_id: str, name: str) -> bytes:
+        """A segment's bytes as they were committed; compare them with the manifest's sha256."""
+        return (await self._call("GET", f"/v1/runs/{run_id}/segments/{name}", timeout=_BULK_TIMEOUT_S)).content
+
+    async def dead(self, run_id: str) -> list[DeadConversation]:
+        """The conversations that failed for good."""
+        return _parsed(_Dead, await self._call("GET", f"/v1/runs/{run_id}/dead")).dead
+
+    async def events(self, run_id: str) -> AsyncIterator[TurnEvent | RunProgress]:
+        """What happens in a run from now on, until the server ends the stream (the run is complete, or it stops)."""
+        with _as_api_errors(self.url):
+            timeout = httpx2.Timeout(_EVENT_SILENCE_S, connect=_CONNECT_TIMEOUT_S)
+            async with self._http.sse(f"{self.url}/v1/runs/{run_id}/events", timeout=timeout) as source:
+                if source.response.is_error:
+                    await source.response.aread()
+                    raise _refusal(source.response)
+                async for event in source:
+                    if event.event == "turn":
+                        yield _parse_event(TurnEvent, event.data)
+                    elif event.event == "progress":
+                        yield _parse_event(RunProgress, event.data)
+
+    async def _call(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        with _as_api_errors(self.url):
+            response = await self._http.request(method, self.url + path, **options)
+        if response.is_error:
+            raise _refusal(response)
+        return response
+
+
+def _is_loopback(url: str) -> bool:
+    """A proxy from the environment cannot reach this machine's own loopback."""
+    host = httpx2.URL(url).host
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _as_api_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx2.InvalidURL as error:
+        raise ApiError(f"{url} is not an address: {error}") from error
+    except httpx2.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise ApiError(f"the API at {url} does not answer ({reason})", retryable=True) from error
+    except httpx2.HTTPError as error:
+        raise ApiError(f"the API at {url} gave an answer that cannot be read ({error})") from error
+
+
+def _refusal(response: httpx2.Response) -> ApiError:
+    status = response.status_code
+    retryable = status in _RETRYABLE_STATUS
+    return ApiError(f"the API says: {_detail(response)} (HTTP {status})", status=status, retryable=retryable)
+
+
+def _detail(response: httpx2.Response) -> str:
+    try:
+        detail = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = response.text or response.reason_phrase
+    return " ".join(str(detail).split())[:_MAX_DETAIL_CHARS]
+
+
+def _parsed(model: type[ModelT], response: httpx2.Response) -> ModelT:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise _unexpected(str(response.request.url), error) from error
+
+
+def _parse_event(model: type[ModelT], data: str) -> ModelT:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise _unexpected(f"event {model.__name__}", error) from error
+
+
+def _unexpected(source: str, error: ValidationError) -> ApiError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "its body"
+    return ApiError(f"{source} is not what this version expects of an orchestrator: {where}: {first['msg']}")
