@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from platolm.tokenizer import load_tokenizer
+from tests.serving import serving
 
 _WORDS = ("what", "about", "the", "river", "boat", "soup", "garden", "winter", "letter", "train", "bread", "song")
 
@@ -74,25 +74,8 @@ class FakeEngine:
     @contextmanager
     def running(self) -> Iterator[FakeEngine]:
         """Serve on a free loopback port while entered."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(self._start(), loop).result(10)
-        try:
-            yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
-
-    async def _start(self) -> web.AppRunner:
         app = web.Application(client_max_size=2**26)
         app.add_routes([web.get("/v1/models", self.models), web.post("/v1/completions", self.completions)])
-        runner = web.AppRunner(app, shutdown_timeout=1.0)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}/v1"
-        return runner
+        with serving(app) as address:
+            self.url = f"{address}/v1"
+            yield self

@@ -69,6 +69,10 @@ def check_dataset(api: Api, run_id: str, conversations: int) -> list[dict[str, A
     return records
 
 
+def wait_committed(api: Api, run_id: str, at_least: int) -> None:
+    wait_until(lambda: api.run(run_id)["committed"] >= at_least, what=f"{at_least} commits")
+
+
 def generated_twice(engine: FakeEngine) -> int:
     """Utterances that the engine finished more than once: an acknowledged one must never be among them."""
     return sum(count - 1 for count in engine.answered.values())
@@ -133,12 +137,13 @@ def test_the_api_killed_in_mid_run(
     client = api_of(api)
     run_id = client.submit(spec(60)).json()["id"]
     for committed in (1, 20):
-        wait_until(lambda at_least=committed: client.run(run_id)["committed"] >= at_least, what="commits")
+        wait_committed(client, run_id, committed)
         api.kill()
         api.start()
     check_dataset(client, run_id, 60)
 
 
+@pytest.mark.parametrize("redis_server", ["embedded", "system"], indirect=True)
 def test_redis_killed_in_mid_run(
     api: Process, start_worker: Start, redis_server: RedisServer, respondent: FakeEngine
 ) -> None:

