@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from platolm.dataset import ManifestEntry
 from platolm.errors import ApiError, InputError
@@ -28,12 +28,6 @@ _EVENT_SILENCE_S = 30.0
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class SubmittedRun(RunProgress):
-    """Answer to a submission: the run, and what was changed or left out on the way in."""
-
-    warnings: list[str] = Field(default_factory=list)
 
 
 class _RunList(BaseModel):
@@ -79,12 +73,12 @@ class OrchestratorClient:
         """Return when the API can take runs."""
         await self._call("GET", "/readyz")
 
-    async def submit(self, request: RunRequest, *, idempotency_key: str) -> SubmittedRun:
+    async def submit(self, request: RunRequest, *, idempotency_key: str) -> RunProgress:
         """Create a run; with a key that was used before, get the run that it created."""
         body = request.model_dump_json(exclude_none=True).encode()
         headers = {IDEMPOTENCY_HEADER: idempotency_key, "content-type": "application/json"}
         response = await self._call("POST", "/v1/runs", content=body, headers=headers, timeout=_BULK_TIMEOUT_S)
-        return _parsed(SubmittedRun, response)
+        return _parsed(RunProgress, response)
 
     async def runs(self) -> list[RunProgress]:
         """Every run that the API knows."""

@@ -3,10 +3,13 @@
 PlatoLMError
 ├── InputError              the caller's data is wrong; saying the same again will not help
 │   ├── ConversationError     a record is not a conversation
-│   ├── SeedError             a seed file cannot be used; carries every bad line
+│   ├── BadLinesError         a file has lines that cannot be used; carries every one of them
+│   │   ├── SeedError            a seed file
+│   │   └── RecordsError         a file of conversations
 │   └── TokenizerError        a folder holds no usable tokenizer
 ├── SpeakerError            a model server did not make the utterance; `retryable` says whether to ask again
-├── OutputError             a dataset folder cannot be written, or holds another run
+├── OutputError             a dataset folder cannot be written or read
+│   └── OccupiedError         it holds something else, or another process works in it
 ├── ApiError                the orchestrator's API refused a request; carries its status
 └── StackError              a process of the local stack did not start or died; carries its last log lines
 """
@@ -39,12 +42,20 @@ class BadLine:
     reason: str
 
 
-class SeedError(InputError):
-    """A seed file cannot be used as it is."""
+class BadLinesError(InputError):
+    """A file has lines that cannot be used."""
 
     def __init__(self, message: str, bad_lines: Sequence[BadLine] = ()) -> None:
         super().__init__(message)
         self.bad_lines = tuple(bad_lines)
+
+
+class SeedError(BadLinesError):
+    """A seed file cannot be used as it is."""
+
+
+class RecordsError(BadLinesError):
+    """A file of conversations cannot be used as it is."""
 
 
 class TokenizerError(InputError):
@@ -67,7 +78,11 @@ class SpeakerError(PlatoLMError):
 
 
 class OutputError(PlatoLMError):
-    """A dataset folder cannot be written, or already holds something else."""
+    """A dataset folder cannot be written or read."""
+
+
+class OccupiedError(OutputError):
+    """A folder holds something else, or another process works in it; nothing in it was touched."""
 
 
 class ApiError(PlatoLMError):

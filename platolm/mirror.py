@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar
 from platolm.client import OrchestratorClient
 from platolm.dataset import ManifestEntry
 from platolm.errors import ApiError
-from platolm.output import RunFolder, RunSummary, segment_is_whole
+from platolm.output import RunFolder, segment_is_whole
 from platolm.runs import RunProgress, RunRequest, RunState, TurnEvent
+from platolm.summary import RunSummary
 
 DEFAULT_GIVE_UP_AFTER_S = 600.0
 

@@ -19,15 +19,12 @@ import tempfile
 import time
 import uuid
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from platolm.conversation import TerminationReason
 from platolm.dataset import (
     MANIFEST_FOLDER,
     RUN_FILE,
@@ -42,32 +39,11 @@ from platolm.dataset import (
     segment_path,
     write_atomically,
 )
-from platolm.errors import OutputError
+from platolm.errors import OccupiedError, OutputError
 from platolm.runs import DeadConversation, RunProgress, RunRequest, RunSpec, Seed
+from platolm.summary import RunSummary, Tally
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class OccupiedError(OutputError):
-    """The folder holds something else; nothing in it was touched."""
-
-
-class RunSummary(BaseModel):
-    """What a completed run came to. Rates are over the run's own time, from its creation to its last utterance."""
-
-    run_id: str
-    conversations: int
-    finished: int
-    dead: int
-    terminations: dict[TerminationReason, int]
-    mean_rounds: float
-    mean_utterance_tokens: float
-    utterances: int
-    generated_tokens: int
-    wall_time_s: float
-    conversations_per_minute: float
-    tokens_per_s: float
-    dead_conversations: list[DeadConversation] = []
 
 
 class RunFile(BaseModel):
@@ -149,7 +125,7 @@ class RunFolder:
     def complete(self, progress: RunProgress, dead: list[DeadConversation]) -> RunSummary:
         """Write `sharegpt.jsonl` from the segments, and the summary."""
         segments = (segment_path(self.path, entry.segment) for entry in self._entries)
-        tally = _Tally()
+        tally = Tally()
         write_sharegpt(self.sharegpt_path, tally.over(record for path in segments for record in read_segment(path)))
         summary = tally.summary(progress, dead)
         self.save(summary=summary)
@@ -212,50 +188,6 @@ def write_sharegpt(path: Path, records: Iterator[Record]) -> None:
                     file.write(spool.read(sizes[position]))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-@dataclass
-class _Tally:
-    """Counts over the records that pass through."""
-
-    finished: int = 0
-    rounds: int = 0
-    utterances: int = 0
-    tokens: int = 0
-    last_finished_at: float = 0.0
-    terminations: Counter[TerminationReason] = field(default_factory=Counter)
-
-    def over(self, records: Iterator[Record]) -> Iterator[Record]:
-        for record in records:
-            self.finished += 1
-            self.rounds += record["num_rounds"]
-            self.utterances += len(record["turns"])
-            self.tokens += sum(turn["num_tokens"] for turn in record["turns"])
-            self.last_finished_at = max(self.last_finished_at, record["finished_at"])
-            self.terminations[TerminationReason(record["termination_reason"])] += 1
-            yield record
-
-    def summary(self, progress: RunProgress, dead: list[DeadConversation]) -> RunSummary:
-        wall_time_s = max(self.last_finished_at - progress.created_at, 0.0)
-        return RunSummary(
-            run_id=progress.id,
-            conversations=progress.spec.conversations,
-            finished=self.finished,
-            dead=progress.dead,
-            terminations=dict(self.terminations.most_common()),
-            mean_rounds=_ratio(self.rounds, self.finished),
-            mean_utterance_tokens=_ratio(self.tokens, self.utterances),
-            utterances=self.utterances,
-            generated_tokens=progress.generated_tokens,
-            wall_time_s=wall_time_s,
-            conversations_per_minute=_ratio(60 * self.finished, wall_time_s),
-            tokens_per_s=_ratio(progress.generated_tokens, wall_time_s),
-            dead_conversations=dead,
-        )
-
-
-def _ratio(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator > 0 else 0.0
 
 
 def _sharegpt_line(record: Record) -> bytes:

@@ -163,7 +163,7 @@ class TurnEvent(BaseModel):
 
 
 def given_utterances(seed: Seed, mode: SeedMode) -> list[tuple[str, str]]:
-    """Role and text of the utterances that a seed gives in a mode: none, the question, or the question and its answer."""
+    """Role and text of what a seed gives in a mode: nothing, the question, or the question and its answer."""
     if mode is SeedMode.FREE:
         return []
     given = [(USER, seed.question or "")]

@@ -31,8 +31,8 @@ def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> S
     """Read seeds from JSON lines (`.gz` too), or from one JSON list.
 
     A line gives its question under `question`, `instruction` (with an `input` below it, if any) or `prompt`, or is a
-    conversation (ShareGPT `conversations`, OpenAI `messages`) whose first user turn, and in exchange mode its answer, is
-    taken.
+    conversation (ShareGPT `conversations`, OpenAI `messages`) whose first user turn, and in exchange mode its answer,
+    is taken.
 
     Raises:
         SeedError: the file is missing or empty, or has bad lines and `skip_bad` is off; carries every bad line.

@@ -10,17 +10,9 @@ from pathlib import Path
 from platolm.conversation import Conversation, from_record
 from platolm.dataset import open_atomically
 from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, DyadicProfile, compose
-from platolm.errors import BadLine, ConversationError, InputError
+from platolm.errors import BadLine, ConversationError, InputError, RecordsError
 from platolm.jsonlines import read_json_records
 from platolm.tokenizer import TextTokenizer
-
-
-class BadRecordsError(InputError):
-    """Records of the input are no conversations; carries each one's line."""
-
-    def __init__(self, message: str, bad_lines: list[BadLine]) -> None:
-        super().__init__(message)
-        self.bad_lines = tuple(bad_lines)
 
 
 @dataclass
@@ -51,7 +43,7 @@ def tokenize_file(
     not at all.
 
     Raises:
-        BadRecordsError: a record is no conversation and `skip_bad` is off.
+        RecordsError: a record is no conversation and `skip_bad` is off.
         InputError: the source cannot be read, or is the target.
         OutputError: the target cannot be written.
     """
@@ -69,7 +61,7 @@ def tokenize_file(
                 _count(counts, row.labels)
             on_record()
         if counts.bad_lines and not skip_bad:
-            raise BadRecordsError(
+            raise RecordsError(
                 f"{source}: {len(counts.bad_lines):,} unusable records, nothing written; --skip-bad leaves them out",
                 counts.bad_lines,
             )

@@ -69,7 +69,9 @@ def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     if on_cpu:
-        argv += ["--enforce-eager"]
+        # A prefill in pieces needs a sampling generator whose offset can be set back. Torch's CPU generator has none:
+        # one seeded request in a burst of prompts would end the whole engine ("CPU Generator does not use offset").
+        argv += ["--enforce-eager", "--no-enable-chunked-prefill"]
     else:
         argv += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
     return argv + shlex.split(settings.engine_args)

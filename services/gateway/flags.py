@@ -10,9 +10,9 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from services.gateway.errors import MISUSE
-from services.gateway.logs import configure_logs
 from services.gateway.server import run
 from services.gateway.settings import GatewaySettings
+from services.logs import configure_logs
 
 S = TypeVar("S", bound=GatewaySettings)
 

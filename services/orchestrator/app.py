@@ -19,9 +19,9 @@ from redis.asyncio import Redis
 
 from platolm import __version__
 from platolm.errors import InputError, OutputError
+from services.logs import configure_logs
 from services.orchestrator.conversations.runner import REDIS_AWAY
 from services.orchestrator.feeder import Feeder
-from services.orchestrator.logging import configure_logging
 from services.orchestrator.queue import Queue
 from services.orchestrator.runs import endpoints
 from services.orchestrator.runs.service import RunService
@@ -100,7 +100,7 @@ def main(
     """
     given = {"host": host, "port": port, "redis_url": redis_url, "data_dir": data_dir}
     settings = ApiSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    configure_logging(settings.log_level)
+    configure_logs(settings.log_level, service="api")
     uvicorn.run(
         create_app(settings), host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=5
     )

@@ -23,6 +23,7 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.errors import PlatoLMError, SpeakerError
 from platolm.runs import RunSpec
 from platolm.speakers import engine_session
+from services.logs import configure_logs
 from services.orchestrator.conversations.runner import (
     REDIS_AWAY,
     ConversationRunner,
@@ -31,7 +32,6 @@ from services.orchestrator.conversations.runner import (
     retry_delay_s,
 )
 from services.orchestrator.health import HealthServer
-from services.orchestrator.logging import configure_logging
 from services.orchestrator.queue import Claim, LeaseLostError, Queue
 from services.orchestrator.replicas import ReplicaPool
 from services.orchestrator.settings import WorkerSettings
@@ -295,7 +295,7 @@ def main(
         "max_in_flight": max_in_flight,
     }
     settings = WorkerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    configure_logging(settings.log_level)
+    configure_logs(settings.log_level, service="worker")
     uvloop.run(serve(settings))
 
 

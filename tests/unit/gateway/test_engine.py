@@ -41,6 +41,7 @@ def test_cpu_command(tmp_path: Path) -> None:
     assert following(argv, "--dtype") == "float32"
     assert following(argv, "--max-model-len") == "2048"
     assert "--enforce-eager" in argv
+    assert "--no-enable-chunked-prefill" in argv
     assert "--enable-prompt-tokens-details" in argv
     assert "--gpu-memory-utilization" not in argv
     env = engine_env(settings, EngineBuild.CPU)

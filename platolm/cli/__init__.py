@@ -1,0 +1,1 @@
+"""The `platolm` command, one module a command group."""

@@ -1,0 +1,51 @@
+"""The `platolm` command: its options, its commands, and how an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from platolm import __version__
+from platolm.cli.console import print_error
+from platolm.cli.demo import DEMO_EPILOG, demo
+from platolm.cli.run import RUN_EPILOG, run
+from platolm.cli.tokenize import TOKENIZE_EPILOG, tokenize
+from platolm.cli.up import UP_EPILOG, up
+from platolm.errors import PlatoLMError
+
+app = typer.Typer(
+    name="platolm",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command(epilog=DEMO_EPILOG)(demo)
+app.command(epilog=UP_EPILOG)(up)
+app.command(epilog=RUN_EPILOG)(run)
+app.command(epilog=TOKENIZE_EPILOG)(tokenize)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"platolm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    """User simulators and respondents on vLLM, and the multi-round dialogues between them."""
+
+
+def main() -> None:
+    """Entry point: run a command; an error of ours is one line and an exit code, never a traceback."""
+    try:
+        app()
+    except PlatoLMError as error:
+        sys.exit(print_error(error))
