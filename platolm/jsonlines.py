@@ -1,14 +1,17 @@
-"""Reading records from JSON lines or one JSON list, gzipped or not, with the number of every broken one."""
+"""Reading records from JSON lines or one JSON list, plain, gzip or zstd, with the number of every broken one."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
+
+import zstandard
 
 from platolm.errors import BadLine, InputError
 
@@ -28,16 +31,20 @@ def read_json_records(path: str | Path) -> Iterator[tuple[int, Any]]:
     try:
         with _opened(path) as file:
             is_list = file.read(_SNIFFED_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
-            file.seek(0)
+        with _opened(path) as file:
             yield from _list_elements(path, file.read()) if is_list else _lines(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        return io.BufferedReader(zstandard.open(path, "rb"))
+    return path.open("rb")
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from platolm.conversation import Conversation, from_record
 from platolm.dataset import open_atomically
-from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, DyadicProfile, compose
+from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, DyadicProfile, Turn, compose
 from platolm.errors import BadLine, ConversationError, InputError, RecordsError
 from platolm.jsonlines import read_json_records
 from platolm.tokenizer import TextTokenizer
@@ -39,8 +40,8 @@ def tokenize_file(
 ) -> RowCounts:
     """Write `{"id", "input_ids", "labels"}`, one conversation a line, in the order of the input.
 
-    Takes ShareGPT and OpenAI records; a record without an id gets the number of its line. The target appears whole or
-    not at all.
+    Takes ShareGPT and OpenAI records, a run's segments among them (see `as_generated`); a record without an id gets the
+    number of its line. The target appears whole or not at all.
 
     Raises:
         RecordsError: a record is no conversation and `skip_bad` is off.
@@ -56,7 +57,8 @@ def tokenize_file(
             if isinstance(conversation, BadLine):
                 counts.bad_lines.append(conversation)
             elif skip_bad or not counts.bad_lines:
-                row = compose(conversation.messages, profile, tokenizer, max_length=max_length, bos_in_loss=bos_in_loss)
+                turns = as_generated(record, conversation, profile, tokenizer)
+                row = compose(turns, profile, tokenizer, max_length=max_length, bos_in_loss=bos_in_loss)
                 file.write(_row(conversation.id, row.input_ids, row.labels))
                 _count(counts, row.labels)
             on_record()
@@ -66,6 +68,32 @@ def tokenize_file(
                 counts.bad_lines,
             )
     return counts
+
+
+def as_generated(
+    record: Mapping[str, Any], conversation: Conversation, profile: DyadicProfile, tokenizer: TextTokenizer
+) -> list[Turn]:
+    """The conversation's turns, those of the profile's side with the ids as generated, where the record has them.
+
+    The segments of a run's dataset record ids; a model's own ids are often not the canonical encoding of its text, and
+    it was prompted with them. They count only where this tokenizer decodes them to the very text.
+    """
+    recorded = record.get("turns")
+    if not isinstance(recorded, list) or len(recorded) != len(conversation.messages):
+        recorded = [None] * len(conversation.messages)
+    turns = []
+    for message, how in zip(conversation.messages, recorded, strict=True):
+        ids = how.get("token_ids") if isinstance(how, Mapping) and message.role == profile.target_role else None
+        usable = isinstance(ids, list) and _decodes_to(ids, message.content, tokenizer)
+        turns.append(Turn(message.role, message.content, ids if usable else None))
+    return turns
+
+
+def _decodes_to(ids: list[Any], text: str, tokenizer: TextTokenizer) -> bool:
+    try:
+        return not {tokenizer.bos_id, tokenizer.eos_id} & set(ids) and tokenizer.decode(ids) == text
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _conversation(number: int, record: object) -> Conversation | BadLine:

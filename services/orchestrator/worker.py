@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import structlog
 import typer
@@ -24,6 +23,7 @@ from platolm.errors import PlatoLMError, SpeakerError
 from platolm.runs import RunSpec
 from platolm.speakers import engine_session
 from services.logs import configure_logs
+from services.orchestrator.conversations.owned import OwnedConversations
 from services.orchestrator.conversations.runner import (
     REDIS_AWAY,
     ConversationRunner,
@@ -43,13 +43,6 @@ HEARTBEATS_PER_LEASE = 4
 REFRESH_S = 5.0
 
 
-@dataclass
-class _Owned:
-    runner: ConversationRunner
-    task: asyncio.Task[None]
-    token: str
-
-
 class Worker:
     """One process's share of the conversations."""
 
@@ -58,9 +51,8 @@ class Worker:
         self._queue = queue
         self._sides = sides
         self._name = _incarnation()
-        self._owned: dict[str, _Owned] = {}
+        self._owned = OwnedConversations()
         self._specs: dict[str, RunSpec] = {}
-        self._missing_claims: set[str] = set()
         # Held while claims change hands: a claim whose answer is still on its way must not look unknown to a heartbeat.
         self._claiming = asyncio.Lock()
         self.stopping = asyncio.Event()
@@ -86,7 +78,8 @@ class Worker:
             await self.stopping.wait()
             self.ready.clear()
             conversations.cancel()
-            await self._drain()
+            logger.info("draining", in_flight=len(self._owned))
+            await self._owned.drain(self._settings.drain_timeout_s)
             for task in background:
                 task.cancel()
         with contextlib.suppress(*REDIS_AWAY):
@@ -127,33 +120,15 @@ class Worker:
             except LeaseLostError:
                 await self._start_over()
                 return
-            self._drop_lost(held)
-            for conversation_id, token in held.items():
-                owned_here = self._owned.get(conversation_id)
-                if owned_here is None or owned_here.token != token:
-                    logger.warning("unknown_claim_released", conversation_id=conversation_id)
-                    await self._queue.release(conversation_id, token)
-
-    def _drop_lost(self, held: Mapping[str, str]) -> None:
-        """Stop conversations whose claim Redis does not hold, at the second heartbeat that misses it.
-
-        At the first, it may have been finished in this very moment.
-        """
-        missing = {
-            conversation_id
-            for conversation_id, owned in self._owned.items()
-            if held.get(conversation_id) != owned.token and not owned.task.done()
-        }
-        for conversation_id in missing & self._missing_claims:
-            logger.warning("claim_lost", conversation_id=conversation_id)
-            self._owned[conversation_id].task.cancel()
-        self._missing_claims = missing
+            self._owned.drop_lost(held)
+            for conversation_id, token in self._owned.unknown(held).items():
+                logger.warning("unknown_claim_released", conversation_id=conversation_id)
+                await self._queue.release(conversation_id, token)
 
     async def _start_over(self) -> None:
         """Our claims are others' now: drop everything and go on under a new name."""
         logger.warning("lease_lost", worker=self._name, dropped=len(self._owned))
-        for owned in self._owned.values():
-            owned.task.cancel()
+        self._owned.cancel_all()
         self._name = _incarnation()
         await self._queue.register(self._name, lease_ms=self._lease_ms)
 
@@ -177,7 +152,7 @@ class Worker:
                 active = set(await self._queue.active_runs())
             except REDIS_AWAY:
                 continue
-            active |= {owned.runner.state.run_id for owned in self._owned.values()}
+            active |= self._owned.run_ids
             self._sides.forget(active)
             self._specs = {run_id: spec for run_id, spec in self._specs.items() if run_id in active}
 
@@ -214,14 +189,7 @@ class Worker:
             else:
                 await self._queue.fail(claim.conversation_id, claim.token, str(error))
             return
-        task = group.create_task(runner.run(), name=claim.conversation_id)
-        self._owned[claim.conversation_id] = _Owned(runner, task, claim.token)
-        task.add_done_callback(lambda done: self._disown(claim.conversation_id, done))
-
-    def _disown(self, conversation_id: str, task: asyncio.Task[None]) -> None:
-        owned = self._owned.get(conversation_id)
-        if owned is not None and owned.task is task:
-            del self._owned[conversation_id]
+        self._owned.start(claim, runner, group)
 
     async def _runner(self, claim: Claim) -> ConversationRunner:
         spec = self._specs.get(claim.run_id)
@@ -238,19 +206,6 @@ class Worker:
             settings=RunnerSettings(retry_for_s=self._settings.retry_for_s),
             stopping=self.stopping,
         )
-
-    async def _drain(self) -> None:
-        """Let the utterances in flight be recorded, then give every conversation back."""
-        owned = list(self._owned.values())
-        logger.info("draining", in_flight=len(owned))
-        if not owned:
-            return
-        _, late = await asyncio.wait([o.task for o in owned], timeout=self._settings.drain_timeout_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for left in (o for o in owned if o.task in late):
-            await left.runner.release()
 
 
 def _incarnation() -> str:

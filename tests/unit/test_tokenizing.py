@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from platolm.conversation import ASSISTANT, USER, Message
-from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, compose
+from platolm.dataset import compress_records
+from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn, compose
 from platolm.errors import InputError, RecordsError
 from platolm.tokenizer import HubTokenizer
 from platolm.tokenizing import tokenize_file
@@ -109,3 +110,36 @@ def test_a_missing_input(tmp_path: Path, tiny_tokenizer: HubTokenizer) -> None:
     with pytest.raises(InputError, match="no such file"):
         tokenize_file(tmp_path / "no.jsonl", tmp_path / "out.jsonl", SOCRATIC, tiny_tokenizer)
     assert os.listdir(tmp_path) == []
+
+
+def spelled(tokenizer: HubTokenizer, text: str) -> list[int]:
+    """Ids of a text letter by letter: as a model may generate it, and as no encoder would write it."""
+    return [i for letter in text for i in tokenizer.encode(letter)]
+
+
+def test_a_runs_segments_keep_the_ids_that_were_generated(tmp_path: Path, tiny_tokenizer: HubTokenizer) -> None:
+    said = spelled(tiny_tokenizer, "How are you?")
+    assert said != tiny_tokenizer.encode("How are you?")
+    turns = [{"token_ids": None}, {"token_ids": said}, {"token_ids": spelled(tiny_tokenizer, "another text")}]
+    segment = tmp_path / "segment.jsonl.zst"
+    segment.write_bytes(compress_records([{**SHAREGPT, "turns": turns}]))
+    for profile, content_ids in ((PLATOLM, said), (SOCRATIC, None)):
+        tokenize_file(segment, tmp_path / "out.jsonl", profile, tiny_tokenizer)
+        expected = compose(
+            [DIALOGUE[0], Turn(ASSISTANT, "How are you?", content_ids), DIALOGUE[2]], profile, tiny_tokenizer
+        )
+        assert rows_of(tmp_path / "out.jsonl")[0]["input_ids"] == expected.input_ids
+
+
+@pytest.mark.parametrize("ids", [[-1], ["x"], [2], [10**12], "no list", None])
+def test_recorded_ids_that_do_not_fit_are_not_used(tmp_path: Path, tiny_tokenizer: HubTokenizer, ids: object) -> None:
+    source = write_lines(tmp_path / "in.jsonl", {**SHAREGPT, "turns": [{"token_ids": ids}] * 3})
+    tokenize_file(source, tmp_path / "out.jsonl", SOCRATIC, tiny_tokenizer)
+    assert rows_of(tmp_path / "out.jsonl")[0]["input_ids"] == compose(DIALOGUE, SOCRATIC, tiny_tokenizer).input_ids
+
+
+def test_a_damaged_zstd_file_is_one_clear_error(tmp_path: Path, tiny_tokenizer: HubTokenizer) -> None:
+    source = tmp_path / "in.jsonl.zst"
+    source.write_bytes(b"no zstd at all")
+    with pytest.raises(InputError, match="cannot be read"):
+        tokenize_file(source, tmp_path / "out.jsonl", SOCRATIC, tiny_tokenizer)

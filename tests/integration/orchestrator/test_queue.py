@@ -215,3 +215,15 @@ async def test_progress_counts(queue: Queue) -> None:
     assert (progress.fed, progress.in_flight, progress.finished, progress.committed) == (5, 1, 1, 0)
     assert progress.terminations == {TerminationReason.CONTEXT_FULL: 1}
     assert await queue.progress("run-unknown") is None
+
+
+async def test_a_worker_that_leaves_leaves_no_claim_behind(queue: Queue) -> None:
+    await make_run(queue, conversations=2)
+    await queue.register("w1", lease_ms=LEASE_MS)
+    await queue.claim("w1", count=2)
+    await queue.unregister("w1")
+    await queue.register("w2", lease_ms=LEASE_MS)
+    assert sorted(claim.index for claim in await queue.claim("w2", count=5)) == [0, 1]
+    progress = await queue.progress("run-a")
+    assert progress is not None
+    assert progress.in_flight == 2
