@@ -40,7 +40,7 @@ class RunningStack:
 
     def start(self) -> None:
         flags = [part for name, port in self.ports.items() for part in (flag_of(name), str(port))]
-        argv = [sys.executable, "-m", "platolm.cli.app", "up", "--data-dir", str(self.folder / "data"), *flags]
+        argv = [sys.executable, "-m", "platolm", "up", "--data-dir", str(self.folder / "data"), *flags]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_ready()
@@ -71,7 +71,7 @@ class RunningStack:
 def platolm(*args: str, cwd: Path, timeout_s: float = 300.0) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, its output piped."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    argv = [sys.executable, "-m", "platolm.cli.app", *args]
+    argv = [sys.executable, "-m", "platolm", *args]
     return subprocess.run(
         argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
     )

@@ -208,9 +208,9 @@ class Queue:
             raise LeaseLostError(worker)
         return [Claim(cid, run, int(index), seed, token, turns) for cid, run, index, seed, token, turns in rows]
 
-    async def reclaim(self, *, lease_ms: int) -> int:
-        """Free the claims of dead workers; gives how many."""
-        return int(await self._call("reclaim", lease_ms))
+    async def reclaim(self, worker: str, *, lease_ms: int) -> int:
+        """Free the claims of dead workers, of which `worker`, which asks, is none; gives how many."""
+        return int(await self._call("reclaim", lease_ms, worker))
 
     async def release(self, conversation_id: str, token: str) -> bool:
         return bool(await self._call("release", conversation_id, token))

@@ -136,7 +136,7 @@ class Worker:
         while True:
             await asyncio.sleep(self._settings.lease_s / 2)
             try:
-                freed = await self._queue.reclaim(lease_ms=self._lease_ms)
+                freed = await self._queue.reclaim(self._name, lease_ms=self._lease_ms)
             except REDIS_AWAY:
                 continue
             if freed:

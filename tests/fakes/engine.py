@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from platolm.tokenizer import load_tokenizer
+from platolm.tokenizer import HubTokenizer, load_tokenizer
 from tests.serving import serving
 
 _WORDS = ("what", "about", "the", "river", "boat", "soup", "garden", "winter", "letter", "train", "bread", "song")
@@ -38,6 +39,10 @@ class FakeEngine:
     answered: Counter[tuple[tuple[int, ...], int]] = field(default_factory=Counter)
     in_flight: int = 0
     most_in_flight: int = 0
+
+    @cached_property
+    def tokenizer(self) -> HubTokenizer:
+        return load_tokenizer(self.tokenizer_folder)
 
     async def models(self, _request: web.Request) -> web.Response:
         served = {"id": self.model, "root": str(self.tokenizer_folder), "max_model_len": self.max_model_len}
@@ -63,13 +68,12 @@ class FakeEngine:
         return web.json_response({"choices": [self._choice(prompt, body)]})
 
     def _choice(self, prompt: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
-        tokenizer = load_tokenizer(self.tokenizer_folder)
         digest = hashlib.sha256(repr((prompt, body["seed"])).encode()).digest()
         text = " ".join(_WORDS[b % len(_WORDS)] for b in digest[: 4 + digest[0] % 5])
         room = min(body["max_tokens"], self.max_model_len - len(prompt))
-        ids = [*tokenizer.encode(text), tokenizer.eos_id][:room]
-        ended = ids[-1] == tokenizer.eos_id
-        return {"token_ids": ids, "text": tokenizer.decode(ids), "finish_reason": "stop" if ended else "length"}
+        ids = [*self.tokenizer.encode(text), self.tokenizer.eos_id][:room]
+        ended = ids[-1] == self.tokenizer.eos_id
+        return {"token_ids": ids, "text": self.tokenizer.decode(ids), "finish_reason": "stop" if ended else "length"}
 
     @contextmanager
     def running(self) -> Iterator[FakeEngine]:

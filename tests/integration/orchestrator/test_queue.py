@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -164,16 +165,17 @@ async def test_a_dead_workers_claims_are_handed_out_again(queue: Queue) -> None:
     await queue.register("dying", lease_ms=50)
     claims = await queue.claim("dying", count=2)
     await append(queue, claims[0], 0, "said before")
-    await queue.register("alive", lease_ms=LEASE_MS)
+    await queue.register("alive", lease_ms=500)
     freed = 0
     deadline = time.monotonic() + 10
     while not freed and time.monotonic() < deadline:
-        freed = await queue.reclaim(lease_ms=50)
+        freed = await queue.reclaim("alive", lease_ms=500)
     assert freed == 2
     with pytest.raises(LeaseLostError):
         await queue.renew("dying", lease_ms=LEASE_MS)
     with pytest.raises(LeaseLostError):
         await queue.claim("dying", count=1)
+    await queue.renew("alive", lease_ms=LEASE_MS)
     again = {claim.index: claim.turns for claim in await queue.claim("alive", count=5)}
     assert again == {0: ["said before"], 1: []}
 
@@ -186,7 +188,7 @@ async def test_a_restarted_redis_reclaims_nothing_within_a_lease(queue: Queue, r
     redis_server.start()
     async with Redis.from_url(redis_server.url, decode_responses=True) as redis:
         revived = Queue(redis)
-        assert await revived.reclaim(lease_ms=LEASE_MS) == 0
+        assert await revived.reclaim("w2", lease_ms=LEASE_MS) == 0
         assert await revived.renew("w1", lease_ms=LEASE_MS) == {claim.conversation_id: claim.token}
 
 
@@ -227,3 +229,11 @@ async def test_a_worker_that_leaves_leaves_no_claim_behind(queue: Queue) -> None
     progress = await queue.progress("run-a")
     assert progress is not None
     assert progress.in_flight == 2
+
+
+async def test_a_starved_worker_does_not_reclaim_itself(queue: Queue) -> None:
+    await make_run(queue)
+    [claim] = await _claim_before_expiry(queue)
+    await asyncio.sleep(1.1)  # beyond the lease, and beyond Redis's first second
+    assert await queue.reclaim("w1", lease_ms=1000) == 0
+    assert await queue.renew("w1", lease_ms=LEASE_MS) == {claim.conversation_id: claim.token}

@@ -1,0 +1,1 @@
+"""Cleaning, masks, recipes and runs: everything that makes a model."""
