@@ -123,8 +123,8 @@ def _training_section(record: Mapping[str, Any]) -> str:
         f"{recipe['join_share']:.0%} of the dialogues of each pass are joined, one after another, into conversations "
         f"as long as the context. {_optimizer(recipe)}, {recipe['batch_rows']} rows a step, cosine, weight decay "
         f"{recipe['weight_decay']:g}, residual dropout {recipe['residual_dropout']:g}, bf16 autocast, two CPU cores. "
-        "The weights of the lowest validation loss are kept; rows without any label are dropped.\n\n"
-        + _runs_table(_history(record))
+        "The weights of the lowest validation loss are kept; rows without any label are dropped."
+        f"{_blend(record)}\n\n" + _runs_table(_history(record))
     )
 
 
@@ -133,6 +133,15 @@ def _optimizer(recipe: Mapping[str, Any]) -> str:
     if not recipe["muon_learning_rate"]:
         return adamw
     return f"Muon on the hidden matrices with {recipe['muon_learning_rate']:g}, {adamw} on the rest"
+
+
+def _blend(record: Mapping[str, Any]) -> str:
+    if "share_of_the_way" not in record:
+        return ""
+    return (
+        f" What is stored lies {record['share_of_the_way']:.0%} of the way from the base's weights to the fine-tune's, "
+        "the share with the lowest validation loss."
+    )
 
 
 def _history(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -33,8 +33,12 @@ from training.recipes import (
     SftRecipe,
 )
 from training.rows import RowSet, augmented, build_both_sides, build_rows, cut_before_long_turn, encode_turns
+from training.scoring import targets_of
 from training.simulate import findings_of
 from training.sources import Dialogues, Split, read_demo_dialogues
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 _PLANNED_ROW = 0.96  # of the context: what joined dialogues are planned to fill, header aside
 
@@ -97,9 +101,27 @@ class Pipeline:
         record = _record(recipe, training, state, (time.monotonic() - started) / 60)
         if start is not None:
             record["earlier"] = read_record(start)
+        if start is not None and recipe.blend:
+            model, chosen = self._blended(load_model(start), model, recipe, tokenizer)
+            record |= chosen
         save_model(model, tokenizer_folder, folder, record, PROFILES.get(recipe.name))
         shutil.rmtree(self.work / f"{folder.name}.checkpoints", ignore_errors=True)
         return folder
+
+    def _blended(
+        self, start: LlamaForCausalLM, tuned: LlamaForCausalLM, recipe: SftRecipe, tokenizer: HubTokenizer
+    ) -> tuple[LlamaForCausalLM, dict[str, Any]]:
+        """The best model on the way from the start to the fine-tune, and what the record says of the choice."""
+        from training.blending import best_share, blended, losses_by_share
+
+        turns = self._turns(Split.VALIDATION, recipe, tokenizer)
+        losses = losses_by_share(
+            start, tuned, targets_of(turns, recipe.profiles[0], tokenizer, context=self.shape.context)
+        )
+        share = best_share(losses)
+        self.say(f"{recipe.name}: {share:.0%} of the way from the base has the lowest validation loss")
+        by_share = {str(key): round(value, 4) for key, value in losses.items()}
+        return blended(start, tuned, share), {"share_of_the_way": share, "validation_loss_by_share": by_share}
 
     def _turns(self, split: Split, recipe: SftRecipe, tokenizer: HubTokenizer) -> list[list[Turn]]:
         conversations = self.dialogues.by_split[split]

@@ -35,6 +35,7 @@ class SftRecipe:
         muon_learning_rate: above zero, Muon's for the hidden matrices; `learning_rate` is then AdamW's for the rest.
         min_lr_share: the learning rate at the end, as a share of its peak; cosine in between.
         residual_dropout: on the embeddings and on what each block adds to the residual stream.
+        blend: keep the weights on the way from the start to the fine-tune that validation likes best.
         max_minutes: where a slow machine ends early; the learning rate still reaches its end.
     """
 
@@ -53,6 +54,7 @@ class SftRecipe:
     warmup_share: float = 0.03
     weight_decay: float = 0.1
     residual_dropout: float = 0.0
+    blend: bool = False
     num_evaluations: int = 12
     seed: int = 125
 
@@ -117,6 +119,7 @@ DEMO_SOCRATIC = SftRecipe(
     learning_rate=5e-4,
     residual_dropout=0.15,
     muon_learning_rate=0.006,
+    blend=True,
     num_evaluations=6,
     max_minutes=5.5,
 )
@@ -131,6 +134,7 @@ DEMO_PLATOLM = SftRecipe(
     learning_rate=5e-4,
     residual_dropout=0.15,
     muon_learning_rate=0.006,
+    blend=True,
     num_evaluations=6,
     max_minutes=5.5,
 )
