@@ -214,11 +214,11 @@ def main(
     Four stages, about seventy minutes on two cores with bf16 instructions. A finished stage is kept in the work
     folder, so that a run that was stopped goes on with the next one; give the same command again.
 
-        python -m training.demo --data ../shared/data --out models/demo
+        python -m training.demo --data FOLDER --out models/demo
 
     A first look at the whole pipeline in ten minutes, with poor models:
 
-        python -m training.demo --data ../shared/data --out build/try --minutes 2
+        python -m training.demo --data FOLDER --out build/try --minutes 2
     """
     import torch
 

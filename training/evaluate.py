@@ -158,7 +158,7 @@ def main(
     The dialogues are split by a hash of their opening, so the held-out ones are the same as in training and share no
     opening with it. Takes about three minutes on two cores.
 
-        python -m training.evaluate --data ../shared/data
+        python -m training.evaluate --data FOLDER
     """
     progress = Console(stderr=True, quiet=as_json_)
     try:
