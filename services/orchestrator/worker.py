@@ -41,6 +41,7 @@ logger = structlog.get_logger(__name__)
 
 HEARTBEATS_PER_LEASE = 4
 REFRESH_S = 5.0
+DRAIN_MARGIN_S = 5.0
 
 
 class Worker:
@@ -55,6 +56,7 @@ class Worker:
         self._specs: dict[str, RunSpec] = {}
         # Held while claims change hands: a claim whose answer is still on its way must not look unknown to a heartbeat.
         self._claiming = asyncio.Lock()
+        self._drained = asyncio.Event()
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -63,7 +65,11 @@ class Worker:
         return len(self._owned)
 
     async def run(self) -> None:
-        """Work until `stopping` is set, then drain."""
+        """Work until `stopping` is set, then drain.
+
+        The loops are cancelled, and also look at the events themselves: a cancellation that reaches a Redis command in
+        the wrong moment can get lost (redis-py#2624).
+        """
         await self._wait_for_engines()
         await redis_patiently(lambda: self._queue.register(self._name, lease_ms=self._lease_ms))
         logger.info("worker_ready", worker=self._name)
@@ -80,6 +86,7 @@ class Worker:
             conversations.cancel()
             logger.info("draining", in_flight=len(self._owned))
             await self._owned.drain(self._settings.drain_timeout_s)
+            self._drained.set()
             for task in background:
                 task.cancel()
         with contextlib.suppress(*REDIS_AWAY):
@@ -105,7 +112,7 @@ class Worker:
                 attempt += 1
 
     async def _heartbeat(self) -> None:
-        while True:
+        while not self._drained.is_set():
             await asyncio.sleep(self._settings.lease_s / HEARTBEATS_PER_LEASE)
             try:
                 await self._renew()
@@ -133,7 +140,7 @@ class Worker:
         await self._queue.register(self._name, lease_ms=self._lease_ms)
 
     async def _reclaimer(self) -> None:
-        while True:
+        while not self._drained.is_set():
             await asyncio.sleep(self._settings.lease_s / 2)
             try:
                 freed = await self._queue.reclaim(self._name, lease_ms=self._lease_ms)
@@ -144,7 +151,7 @@ class Worker:
 
     async def _refresher(self) -> None:
         """Look for replicas again, and forget runs that are over."""
-        while True:
+        while not self._drained.is_set():
             await asyncio.sleep(REFRESH_S)
             for pool in self._sides.pools.values():
                 await pool.refresh()
@@ -157,7 +164,7 @@ class Worker:
             self._specs = {run_id: spec for run_id, spec in self._specs.items() if run_id in active}
 
     async def _claimer(self, group: asyncio.TaskGroup) -> None:
-        while True:
+        while not self.stopping.is_set():
             started = 0
             free = self._settings.max_in_flight - len(self._owned)
             if free > 0:
@@ -213,6 +220,12 @@ def _incarnation() -> str:
     return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
+def _leave_at_once() -> None:
+    """The last resort of a drain that does not end; whatever is still claimed is reclaimed when the lease is over."""
+    logger.error("drain_did_not_end")
+    os._exit(1)
+
+
 async def serve(settings: WorkerSettings) -> None:
     """Run one worker until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
@@ -227,8 +240,14 @@ async def serve(settings: WorkerSettings) -> None:
         }
         tokenizers = {USER: settings.simulator_tokenizer, ASSISTANT: settings.respondent_tokenizer}
         worker = Worker(settings, Queue(redis), Sides(pools, tokenizers))
+
+        def stop() -> None:
+            if not worker.stopping.is_set():
+                loop.call_later(settings.drain_timeout_s + DRAIN_MARGIN_S, _leave_at_once)
+            worker.stopping.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stopping.set)
+            loop.add_signal_handler(number, stop)
         async with HealthServer(worker, settings.health_host, settings.health_port):
             await worker.run()
 

@@ -37,10 +37,14 @@ class Process:
     def send(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end; gives the exit status."""
         assert self.popen is not None
-        self.popen.send_signal(number)
-        status = self.popen.wait(40)
-        self.popen = None
-        return status
+        process, self.popen = self.popen, None
+        process.send_signal(number)
+        try:
+            return process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
