@@ -30,6 +30,9 @@ from services.orchestrator.writer import Writer
 
 logger = structlog.get_logger(__name__)
 
+SHUTDOWN_S = 5.0
+"""Time for feeder and writer to stop; both may be killed at any line."""
+
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """The API over one Redis and one data folder; feeder and writer live as long as it does."""
@@ -46,7 +49,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             yield
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=SHUTDOWN_S)
 
     app = FastAPI(title="PlatoLM orchestrator", version=__version__, lifespan=lifespan)
     app.include_router(endpoints.router)
