@@ -63,12 +63,14 @@ PROFILES = {profile.name: profile for profile in (SOCRATIC, PLATOLM)}
 class Turn:
     """A message, with the ids of its content where they are known already (what a model generated).
 
-    `content_ids` holds neither bos nor eos; None means that the text is to be encoded.
+    `content_ids` holds neither bos nor eos; None means that the text is to be encoded. `in_loss` off: no label even
+    where the role is the profile's (context that carried its loss elsewhere).
     """
 
     role: str
     content: str
     content_ids: Sequence[int] | None = None
+    in_loss: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def compose(
         labels.extend(ids if labelled else [IGNORE_INDEX] * len(ids))
 
     for turn in spoken:
-        labelled = turn.role == profile.target_role
+        labelled = turn.role == profile.target_role and _may_have_loss(turn)
         extend(tokenizer.encode(prefix + _name(turn.role) + ": "), labelled=False)
         extend([tokenizer.bos_id], labelled=labelled and bos_in_loss)
         extend(_content_ids(turn, tokenizer), labelled=labelled)
@@ -133,8 +135,10 @@ def prompt_ids(turns: Iterable[Message | Turn], profile: DyadicProfile, tokenize
 
 def cut_after_last_label(composed: Composed) -> Composed:
     """Drop the tokens after the last labelled one: they carry no gradient. All-masked rows become empty."""
-    last = max((i for i, label in enumerate(composed.labels) if label != IGNORE_INDEX), default=-1)
-    return Composed(composed.input_ids[: last + 1], composed.labels[: last + 1])
+    end = len(composed.labels)
+    while end and composed.labels[end - 1] == IGNORE_INDEX:
+        end -= 1
+    return Composed(composed.input_ids[:end], composed.labels[:end])
 
 
 def _header(profile: DyadicProfile, system_messages: Iterable[str]) -> str:
@@ -144,6 +148,10 @@ def _header(profile: DyadicProfile, system_messages: Iterable[str]) -> str:
 
 def _name(role: str) -> str:
     return _NAMES.get(role, role.capitalize())
+
+
+def _may_have_loss(turn: Message | Turn) -> bool:
+    return not isinstance(turn, Turn) or turn.in_loss
 
 
 def _content_ids(turn: Message | Turn, tokenizer: TextTokenizer) -> Sequence[int]:

@@ -11,6 +11,7 @@ PlatoLMError
 ├── OutputError             a dataset folder cannot be written or read
 │   └── OccupiedError         it holds something else, or another process works in it
 ├── ApiError                the orchestrator's API refused a request; carries its status
+├── TrainingError           a training run cannot go on; what it saved is intact
 └── StackError              a process of the local stack did not start or died; carries its last log lines
 """
 
@@ -92,6 +93,10 @@ class ApiError(PlatoLMError):
         super().__init__(message)
         self.status = status
         self.retryable = retryable
+
+
+class TrainingError(PlatoLMError):
+    """A training run cannot go on; what it saved is intact."""
 
 
 class StackError(PlatoLMError):

@@ -63,10 +63,25 @@ class HubTokenizer:
         """Ids of plain text; no control tokens are added or recognised."""
         return self._fast.encode(text, add_special_tokens=False).ids
 
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, in one call that uses all of the tokenizer's threads."""
+        return [encoding.ids for encoding in self._fast.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, bos and eos left out."""
         kept = [i for i in ids if i not in (self.bos_id, self.eos_id)]
         return self._fast.decode(kept, skip_special_tokens=False)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a vocabulary entry, by its spelling there."""
+        return self._fast.token_to_id(token)
+
+    def token_of(self, token_id: int) -> str:
+        """The spelling of a vocabulary entry."""
+        token = self._fast.id_to_token(token_id)
+        if token is None:
+            raise ValueError(f"{self.name} has no id {token_id}")
+        return token
 
     def _control_id(self, token: str) -> int:
         token_id = self._fast.token_to_id(token)

@@ -10,7 +10,7 @@ from platolm.dyadic import PLATOLM, SOCRATIC
 
 UNK, BOS, EOS, PAD = "<unk>", "<s>", "</s>", "<pad>"
 SPECIAL_TOKENS = (UNK, BOS, EOS, PAD)
-PAD_ID = SPECIAL_TOKENS.index(PAD)
+BOS_ID, EOS_ID, PAD_ID = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, PAD))
 
 
 def train_tokenizer(texts: Iterable[str], folder: Path, *, vocab_size: int, context: int) -> None:

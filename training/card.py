@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from platolm.dyadic import PLATOLM, PROFILES, SOCRATIC
-from training.checkpoints import read_record
-from training.recipes import ModelShape
+from training.export import read_record
+from training.recipes.recipe import ModelShape
 from training.sources import DEMO_SOURCES, HELD_OUT_SHARE, VALIDATION_SHARE, Dialogues, Split
 
 MEASURES = "evaluation.json"
@@ -74,7 +74,7 @@ def model_card(name: str, out: Path, shape: ModelShape, measures: Mapping[str, A
 def pair_card(out: Path, shape: ModelShape, measures: Mapping[str, Any]) -> str:
     """The card of the folder that holds them all."""
     models = "".join(f"- `{name}` {purpose}.\n" for name, purpose in _PURPOSES.items())
-    runs = {name: run for side in PROFILES for name, run in _history(read_record(out / side)).items()}
+    runs = {name: read_record(out / name) for name in ("base", *PROFILES)}
     parts = [
         "# The demo models\n\nA user simulator and a respondent small enough for two cores, and the base both come "
         f"from. One tokenizer, one context, {shape.context} tokens.\n\n{models}",
@@ -112,54 +112,50 @@ def _shape_section(shape: ModelShape, folder: Path) -> str:
 
 
 def _training_section(record: Mapping[str, Any]) -> str:
-    recipe = record["recipe"]
-    headers = " and ".join(profile["name"] for profile in recipe["profiles"])
-    labelled = "both sides' turns" if recipe["every_turn"] else f"{recipe['profiles'][0]['target_role']} turns only"
-    limits = ", ".join(f"{role} {limit}" for role, limit in recipe["turn_limits"].items())
+    recipe, data = record["recipe"], record["recipe"]["data"]
+    profile = PROFILES.get(recipe["side"])
+    headers = profile.name if profile else " and ".join(PROFILES)
+    labelled = f"{profile.target_role} turns only" if profile else "both sides' turns"
+    limits = ", ".join(f"{role} {limit}" for role, limit in data["turn_limits"].items())
     return (
         "## Training\n\n"
         f"Masked fine-tuning with TRL's SFTTrainer; labels on {labelled}, under the header of {headers}. A dialogue is "
-        f"cut before its first turn longer than so many tokens: {limits}. As an augmentation, "
-        f"{recipe['join_share']:.0%} of the dialogues of each pass are joined, one after another, into conversations "
-        f"as long as the context. {_optimizer(recipe)}, {recipe['batch_rows']} rows a step, cosine, weight decay "
-        f"{recipe['weight_decay']:g}, residual dropout {recipe['residual_dropout']:g}, bf16 autocast, two CPU cores. "
-        "The weights of the lowest validation loss are kept; rows without any label are dropped."
-        f"{_blend(record)}\n\n" + _runs_table(_history(record))
+        f"cut before its first turn longer than so many tokens: {limits}. As an augmentation, {data['join_share']:.0%} "
+        f"of the dialogues are joined, one after another, into conversations as long as the context, in "
+        f"{data['arrangements']} arrangements. {_optimizer(recipe['optimizer'])}, {recipe['batch']['size']} rows a "
+        f"step, cosine, weight decay {recipe['optimizer']['weight_decay']:g}, residual dropout "
+        f"{recipe['model']['residual_dropout']:g}, bf16 autocast, two CPU cores. The weights of the lowest validation "
+        f"loss are kept; rows without any label are dropped.{_blend(record['result'])}{record.get('note', '')}\n\n"
+        + _runs_table({recipe["side"] if profile else "base": record})
     )
 
 
-def _optimizer(recipe: Mapping[str, Any]) -> str:
-    adamw = f"AdamW with peak learning rate {recipe['learning_rate']:g}"
-    if not recipe["muon_learning_rate"]:
+def _optimizer(optimizer: Mapping[str, Any]) -> str:
+    adamw = f"AdamW with peak learning rate {optimizer['learning_rate']:g}"
+    if optimizer["name"] == "adamw":
         return adamw
-    return f"Muon on the hidden matrices with {recipe['muon_learning_rate']:g}, {adamw} on the rest"
+    return f"Muon on the hidden matrices with {optimizer['muon_learning_rate']:g}, {adamw} on the rest"
 
 
-def _blend(record: Mapping[str, Any]) -> str:
-    if "share_of_the_way" not in record:
+def _blend(result: Mapping[str, Any]) -> str:
+    if "share_of_the_way" not in result:
         return ""
     return (
-        f" What is stored lies {record['share_of_the_way']:.0%} of the way from the base's weights to the fine-tune's, "
+        f" What is stored lies {result['share_of_the_way']:.0%} of the way from the base's weights to the fine-tune's, "
         "the share with the lowest validation loss."
     )
 
 
-def _history(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The run and those it started from, the first one first."""
-    earlier = _history(record["earlier"]) if "earlier" in record else {}
-    return {**earlier, record["recipe"]["name"]: record}
-
-
 def _runs_table(records: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
-        "| run | steps | tokens seen | labels seen | minutes | best validation loss (nats a token) | rows dropped |",
-        "|---|---|---|---|---|---|---|",
+        "| run | steps | tokens seen | labels seen | minutes | best validation loss (nats a token) |",
+        "|---|---|---|---|---|---|",
     ]
     for name, record in records.items():
+        result = record["result"]
         lines.append(
-            f"| {name} | {record['steps']:,} | {record['tokens_seen']:,} | {record['labels_seen']:,} | "
-            f"{record['minutes']:.0f} | {record['best_validation_loss']:.3f} at step {record['best_step']:,} | "
-            f"{record['all_masked_rows_dropped']} |"
+            f"| {name} | {result['steps']:,} | {result['tokens']:,} | {result['labels']:,} | "
+            f"{result['seconds'] / 60:.0f} | {result['held_out_loss']:.3f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,101 +1,104 @@
-"""Model folders: a new Llama of a recipe's shape, and a folder written whole or not at all."""
+"""Checkpoints that count only once they are whole: a kill or a full disk while saving leaves the one before."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
-from platolm.dyadic import DyadicProfile
-from training.bpe import BOS, EOS, PAD, SPECIAL_TOKENS
-from training.chat_template import chat_template
-from training.recipes import ModelShape
+from safetensors import SafetensorError
 
-if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+from platolm.errors import OutputError
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-RECORD = "training.json"
+_COMPLETE = "complete.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
 
 
-def new_model(shape: ModelShape, *, seed: int) -> LlamaForCausalLM:
-    """A Llama with random weights, tied embeddings and the shared tokenizer's control ids."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_heads,
-        max_position_embeddings=shape.context,
-        tie_word_embeddings=True,
-        bos_token_id=SPECIAL_TOKENS.index(BOS),
-        eos_token_id=SPECIAL_TOKENS.index(EOS),
-        pad_token_id=SPECIAL_TOKENS.index(PAD),
-    )
-    return LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The whole checkpoint of the latest step below `folder`, or None."""
+    whole = [path for path in _checkpoints(folder) if is_complete(path)]
+    return max(whole, key=step_of, default=None)
 
 
-def load_model(folder: Path) -> LlamaForCausalLM:
-    """The folder's weights in float32, for training or measuring."""
-    import torch
-    from transformers import LlamaForCausalLM
+def step_of(checkpoint: Path) -> int:
+    """The step after which it was written."""
+    match = _NAME.fullmatch(checkpoint.name)
+    assert match is not None, checkpoint
+    return int(match.group(1))
 
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every file that was there when it was completed still is, in its size."""
+    try:
+        sizes = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return all(_size(checkpoint / name) == size for name, size in sizes.items())
 
 
-def save_model(
-    model: LlamaForCausalLM, tokenizer_folder: Path, folder: Path, record: dict[str, Any], profile: DyadicProfile | None
-) -> None:
-    """Write weights (bf16), configuration, tokenizer and `training.json` beside `folder`, then put them in its place.
+def complete(checkpoint: Path) -> None:
+    """Push a written checkpoint to the disk, then say that it is whole."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    for path in files:
+        _sync(path)
+    sizes = {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
+    fresh = checkpoint / f"{_COMPLETE}.new"
+    fresh.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+    _sync(fresh)
+    fresh.replace(checkpoint / _COMPLETE)
+    for folder in (checkpoint, checkpoint.parent):
+        _sync(folder)
 
-    With a profile the tokenizer's configuration gets its chat template: the dyadic format, as text.
+
+def remove_torn(folder: Path) -> None:
+    """Remove what a kill in mid-save has left."""
+    for path in _checkpoints(folder):
+        if not is_complete(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def saving(checkpoint: Path) -> Iterator[None]:
+    """Turn a failure to write into one line, and remove what was written.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written; names the checkpoint that is left.
     """
-    from transformers import GenerationConfig
-
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    config = model.config
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=config.bos_token_id,
-        eos_token_id=config.eos_token_id,
-        pad_token_id=config.pad_token_id,
-        do_sample=True,
-        temperature=0.7,
-    )
-    model.bfloat16().save_pretrained(fresh)
-    for path in fresh.iterdir():
-        path.chmod(0o644)  # safetensors writes for its owner alone
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(tokenizer_folder / name, fresh / name)
-    if profile is not None:
-        _add_chat_template(fresh / "tokenizer_config.json", profile)
-    (fresh / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    put_in_place(fresh, folder)
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save says RuntimeError for a full disk
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        raise OutputError(
+            f"{checkpoint} could not be written ({_first_line(error)}); {what_is_kept(checkpoint.parent)}; "
+            "free some space and give the same command again"
+        ) from error
 
 
-def put_in_place(fresh: Path, folder: Path) -> None:
-    """Rename `fresh` to `folder`, whose former content, if any, is removed afterwards."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+def what_is_kept(folder: Path) -> str:
+    """A clause for errors: from where a restart would go on."""
+    newest = newest_checkpoint(folder)
+    return f"{newest} is intact" if newest else "there is no checkpoint yet"
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """What `training.json` says about the run that made the folder."""
-    return cast("dict[str, Any]", json.loads((folder / RECORD).read_text(encoding="utf-8")))
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)] if folder.is_dir() else []
 
 
-def _add_chat_template(path: Path, profile: DyadicProfile) -> None:
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["chat_template"] = chat_template(profile)
-    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 
 @contextmanager
-def residual_dropout(model: LlamaForCausalLM, probability: float) -> Iterator[None]:
+def residual_dropout(model: PreTrainedModel, probability: float) -> Iterator[None]:
     """Drop out the embeddings and what each attention and MLP block adds, in training mode, inside this context.
 
     One mask a row, the same at every position (Gal & Ghahramani 2016, arXiv 1512.05287): as good a regulariser as a

@@ -20,16 +20,17 @@ from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn, compose
 from platolm.errors import PlatoLMError
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.bootstrap import Interval, paired_difference
-from training.checkpoints import load_model
+from training.data.dialogues import cut_before_long_turn, encode_turns
+from training.models import load_model
 from training.ngram import KneserNey
-from training.recipes import DEMO_BASE, DEMO_PLATOLM, DEMO_SOCRATIC, SftRecipe
-from training.rows import cut_before_long_turn, encode_turns
+from training.recipes import DEMO_BASE, DEMO_PLATOLM, DEMO_SOCRATIC
+from training.recipes.recipe import Recipe
 from training.scoring import Target, bits_per_byte, model_nats, nats_per_token, ngram_nats, targets_of
 from training.sources import Split, read_demo_dialogues
 
 MODELS = ("socratic", "platolm", "base")
 NGRAM = "5-gram"
-_SIDES: tuple[tuple[DyadicProfile, SftRecipe], ...] = ((SOCRATIC, DEMO_SOCRATIC), (PLATOLM, DEMO_PLATOLM))
+_SIDES: tuple[tuple[DyadicProfile, Recipe], ...] = ((SOCRATIC, DEMO_SOCRATIC), (PLATOLM, DEMO_PLATOLM))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def evaluate(
     loaded = {name: load_model(models / name) for name in MODELS}
     columns = []
     for profile, recipe in _SIDES:
-        limits = DEMO_BASE.turn_limits if long_turns else recipe.turn_limits
+        limits = DEMO_BASE.data.turn_limits if long_turns else recipe.data.turn_limits
         dialogues = [cut_before_long_turn(turns, limits) for turns in encoded]
         targets = targets_of(dialogues, profile, tokenizer, context=loaded[profile.name].config.max_position_embeddings)
         nats = {}
@@ -109,7 +110,7 @@ def _trained_ngram(conversations: Sequence[Conversation], tokenizer: HubTokenize
     """Both sides' turns under both headers, cut as for the base: the same text that the models saw."""
     rows = []
     for conversation in conversations:
-        turns: list[Turn] = cut_before_long_turn(encode_turns(conversation, tokenizer), DEMO_BASE.turn_limits)
+        turns: list[Turn] = cut_before_long_turn(encode_turns(conversation, tokenizer), DEMO_BASE.data.turn_limits)
         rows.append(compose(turns, PLATOLM, tokenizer).input_ids)
     return KneserNey.trained(rows, order=5, vocab_size=tokenizer.vocab_size)
 

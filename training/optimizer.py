@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch.optim import AdamW, Muon, Optimizer
 
-from training.recipes import SftRecipe
-
-_BETAS = (0.9, 0.98)
+from training.recipes.recipe import Optimizer as OptimizerSettings
 
 
 class MuonWithAdamW(Optimizer):
@@ -44,18 +42,19 @@ class MuonWithAdamW(Optimizer):
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
 
-def new_optimizer(model: torch.nn.Module, recipe: SftRecipe) -> Optimizer:
-    """AdamW, or with the recipe's `muon_learning_rate` Muon on every matrix that is not an embedding."""
+def new_optimizer(model: torch.nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """AdamW, or Muon on every matrix that is not an embedding and AdamW on the rest."""
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    hidden = [p for name, p in parameters if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
-    hidden_ids = {id(p) for p in hidden} if recipe.muon_learning_rate else set()
+    use_muon = settings.name == "muon"
+    hidden = [p for name, p in parameters if use_muon and p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    hidden_ids = {id(p) for p in hidden}
     adamw = AdamW(
         [p for _, p in parameters if id(p) not in hidden_ids],
-        lr=recipe.learning_rate,
-        betas=_BETAS,
-        weight_decay=recipe.weight_decay,
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
         fused=True,
     )
-    if not recipe.muon_learning_rate:
+    if not use_muon:
         return adamw
-    return MuonWithAdamW(Muon(hidden, lr=recipe.muon_learning_rate, weight_decay=recipe.muon_weight_decay), adamw)
+    return MuonWithAdamW(Muon(hidden, lr=settings.muon_learning_rate, weight_decay=settings.muon_weight_decay), adamw)

@@ -8,15 +8,14 @@ trained (the simulator's header says that the human may ask brand-new questions)
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from platolm.conversation import ASSISTANT, USER, Conversation
+from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import IGNORE_INDEX, Composed, DyadicProfile, Turn, compose, cut_after_last_label
 from platolm.tokenizer import TextTokenizer
-
-TurnLimits = Mapping[str, int]
-"""Longest turn in tokens, by role; a role that is not named has no limit."""
+from training.data.dialogues import cut_before_long_turn as cut_before_long_turn
+from training.data.dialogues import encode_turns as encode_turns
 
 
 @dataclass
@@ -40,21 +39,6 @@ class RowSet:
     @property
     def num_labels(self) -> int:
         return sum(label != IGNORE_INDEX for row in self.rows for label in row.labels)
-
-
-def encode_turns(conversation: Conversation, tokenizer: TextTokenizer) -> list[Turn]:
-    """The conversation's turns with their ids, so that composing again encodes no content."""
-    return [Turn(m.role, m.content, tokenizer.encode(m.content)) for m in conversation.messages]
-
-
-def cut_before_long_turn(turns: Sequence[Turn], limits: TurnLimits) -> list[Turn]:
-    """The turns before the first that is longer than its role's limit."""
-    kept: list[Turn] = []
-    for turn in turns:
-        if len(turn.content_ids or ()) > limits.get(turn.role, len(turn.content_ids or ())):
-            break
-        kept.append(turn)
-    return kept
 
 
 def join_dialogues(dialogues: Iterable[Sequence[Turn]], num_tokens: int) -> Iterator[list[Turn]]:

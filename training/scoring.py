@@ -12,7 +12,7 @@ from platolm.tokenizer import TextTokenizer
 from training.ngram import KneserNey
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def targets_of(
 
 
 def model_nats(
-    model: LlamaForCausalLM, targets: Sequence[Target], report: Callable[[int], None] = lambda _: None
+    model: PreTrainedModel, targets: Sequence[Target], report: Callable[[int], None] = lambda _: None
 ) -> list[float]:
     """−log P of each dialogue's labels, summed, in nats."""
     import torch

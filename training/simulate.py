@@ -15,11 +15,11 @@ from rich.table import Table
 from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn, prompt_ids
 from platolm.errors import PlatoLMError
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from training.checkpoints import load_model
+from training.models import load_model
 from training.sources import normalised
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 Generate = Callable[[Sequence[Sequence[int]]], list[list[int]]]
 """Prompts in, new ids out, an eos kept where the model wrote one."""
@@ -112,7 +112,7 @@ def findings_of(talks: Sequence[Talk]) -> Findings:
 
 
 def sampler(
-    model: LlamaForCausalLM, tokenizer: HubTokenizer, *, temperature: float, max_new_tokens: int, batch: int = 32
+    model: PreTrainedModel, tokenizer: HubTokenizer, *, temperature: float, max_new_tokens: int, batch: int = 32
 ) -> Generate:
     """Sample from a model without top-p and top-k, a batch of prompts at a time."""
     import torch

@@ -8,7 +8,6 @@ scripted or synthetic dialogues, share-alike and non-commercial sources are left
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import re
 from collections import Counter
@@ -20,6 +19,8 @@ from typing import Any
 
 from platolm.conversation import ASSISTANT, USER, Conversation, Message, from_sharegpt
 from platolm.errors import ConversationError, InputError
+from training.data.split import fraction_of, opening_of
+from training.data.split import normalised as normalised
 
 
 @dataclass(frozen=True)
@@ -97,20 +98,9 @@ class Dialogues:
     used: Counter[str] = field(default_factory=Counter)
 
 
-def opening_key(conversation: Conversation) -> str:
-    """The first user message, normalised: what the split and the shares hang on."""
-    return normalised(next((message.content for message in conversation.messages if message.role == USER), ""))
-
-
-def normalised(text: str) -> str:
-    """Lower case, letters and digits only, single spaces."""
-    return " ".join(re.findall(r"\w+", text.lower()))
-
-
 def opening_fraction(conversation: Conversation, *, salt: str = "split") -> float:
     """A number in [0, 1) that depends on the opening alone; the same on every machine."""
-    digest = hashlib.sha256(f"{salt}:{opening_key(conversation)}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return fraction_of(normalised(opening_of(conversation)), salt=salt)
 
 
 def split_of(conversation: Conversation) -> Split:

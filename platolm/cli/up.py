@@ -19,8 +19,10 @@ from rich.text import Text
 
 from platolm.cli.console import message_console
 from platolm.errors import InputError
-from platolm.stack.local import LocalStack, ProcessState, ProcessStatus
+from platolm.stack.control import control_socket
+from platolm.stack.local import LocalStack
 from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER
+from platolm.stack.process import ProcessState, ProcessStatus
 from platolm.stack.settings import HOST, LocalStackSettings, flag_of
 
 UP_EPILOG = """Examples:
@@ -122,6 +124,8 @@ async def until_interrupted(work: Coroutine[Any, Any, None]) -> bool:
 async def running_stack(settings: LocalStackSettings, console: Console) -> AsyncIterator[LocalStack]:
     """A running local stack: a live table of its processes while it starts, plain lines where output is piped.
 
+    `platolm replace` reaches it.
+
     Raises:
         StackError: something did not start; what had started is stopped again.
     """
@@ -130,7 +134,8 @@ async def running_stack(settings: LocalStackSettings, console: Console) -> Async
     with board:
         await stack.__aenter__()
     try:
-        yield stack
+        async with control_socket(stack):
+            yield stack
     finally:
         console.print("Stopping …", style="dim")
         await stack.__aexit__(None, None, None)
@@ -147,7 +152,7 @@ logs               {settings.logs}
 Try:  curl http://{HOST}:{settings.simulator_port}/v1/chat/completions -H 'Content-Type: application/json' \\
            -d '{{"messages": []}}'
 
-Ctrl-C stops everything."""
+Other models without a restart: platolm replace. Ctrl-C stops everything."""
 
 
 async def _serve(settings: LocalStackSettings, console: Console) -> None:

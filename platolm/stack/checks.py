@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from platolm.errors import StackError
@@ -78,6 +78,15 @@ def check_ports(plans: Sequence[ProcessPlan]) -> None:
     ]
     if taken:
         raise StackError(f"{'ports' if len(taken) > 1 else 'port'} in use: {', '.join(taken)}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct loopback ports that are free now; they are soon taken, or the taker says that they were not."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind((HOST, 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
 
 
 def _is_free(port: int) -> bool:

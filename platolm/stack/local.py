@@ -1,51 +1,24 @@
-"""A whole stack as child processes of this one: started in order, watched, stopped in reverse."""
+"""A whole stack as child processes of this one: started in order, watched, its models replaced, stopped in reverse."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
-from typing import Any, NoReturn, Self
-
-import httpx
+from typing import Any, NoReturn, Self, TypeVar
 
 from platolm.errors import StackError
-from platolm.stack.checks import check_data_dir, check_ports, stack_lock
-from platolm.stack.child import ChildProcess, Command
-from platolm.stack.plan import ProcessPlan, plan
-from platolm.stack.ready import is_ready
+from platolm.stack.checks import check_data_dir, check_ports, free_ports, stack_lock
+from platolm.stack.plan import WORKER, ProcessPlan, plan
+from platolm.stack.process import ProcessState, ProcessStatus, StackProcess
+from platolm.stack.relay import Relay
 from platolm.stack.settings import LocalStackSettings
-
-_POLL_INTERVAL_S = 0.2
-_LONGEST_BACKOFF_S = 30.0
-_GOOD_RUN_S = 60.0
-
-
-class ProcessState(StrEnum):
-    """Where a process of the stack stands."""
-
-    WAITING = "waiting"
-    STARTING = "starting"
-    READY = "ready"
-    RESTARTING = "restarting"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class ProcessStatus:
-    """One change of state; `since_s` counts from the start of the stack."""
-
-    name: str
-    state: ProcessState
-    since_s: float
-
+from platolm.stack.tokens import require_same_tokens
 
 OnChange = Callable[[ProcessStatus], None]
+Planner = Callable[[LocalStackSettings], Sequence[ProcessPlan]]
+ResultT = TypeVar("ResultT")
 
 
 class LocalStack:
@@ -58,33 +31,33 @@ class LocalStack:
     """
 
     def __init__(
-        self,
-        settings: LocalStackSettings,
-        *,
-        plans: Sequence[ProcessPlan] | None = None,
-        on_change: OnChange | None = None,
+        self, settings: LocalStackSettings, *, planner: Planner = plan, on_change: OnChange | None = None
     ) -> None:
         self.settings = settings
-        self.plans = tuple(plans if plans is not None else plan(settings))
+        self._serving = settings
+        """The settings as they are now: `replace` changes models and inner ports, never what a caller sees."""
+        self._planner = planner
         self._on_change = on_change
-        self._children: dict[str, ChildProcess] = {}
-        self._ready = {p.name: asyncio.Event() for p in self.plans}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._processes = {one.name: self._process(one) for one in planner(settings)}
+        self._beside: set[StackProcess] = set()
+        """Coming up before they serve, or stopping after they did."""
+        self._relays: dict[str, Relay] = {}
+        self._replacing = asyncio.Lock()
+        self._failure: asyncio.Future[BaseException] | None = None
         self._held = ExitStack()
         self._started_at = 0.0
 
     async def __aenter__(self) -> Self:
         folder = self.settings.data_dir.resolve()
         check_data_dir(folder)
-        self._started_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._started_at = loop.time()
+        self._failure = loop.create_future()
         with ExitStack() as held:
             held.enter_context(stack_lock(folder))
-            check_ports(self.plans)
-            for one in self.plans:
-                self._note(one.name, ProcessState.WAITING)
-            self._tasks = [asyncio.create_task(self._supervise(one), name=one.name) for one in self.plans]
+            check_ports([process.plan for process in self._processes.values()])
             try:
-                await self._all_ready()
+                await self._start()
             except BaseException:
                 await self._stop()
                 raise
@@ -103,99 +76,156 @@ class LocalStack:
         Raises:
             StackError: with its last log lines.
         """
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        await done.pop()
-        raise AssertionError("a supervisor ended without an error")
+        assert self._failure is not None, "the stack is entered"
+        raise await asyncio.shield(self._failure)
 
-    async def _all_ready(self) -> None:
-        everything = asyncio.gather(*(event.wait() for event in self._ready.values()))
-        watching = asyncio.create_task(self.watch())
+    async def guarding(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """The result of `work`; should a process die for good before, its error."""
+        watching, working = asyncio.create_task(self.watch()), asyncio.create_task(work)
         try:
-            either: set[asyncio.Future[Any]] = {everything, watching}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not everything.done():
+            await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
                 await watching
+            return await working
         finally:
-            everything.cancel()
             watching.cancel()
-            await asyncio.gather(everything, watching, return_exceptions=True)
+            working.cancel()
+            await asyncio.gather(watching, working, return_exceptions=True)
 
-    async def _supervise(self, one: ProcessPlan) -> None:
-        """Start a process when its turn comes, and again after a death, as often as its plan allows.
+    async def replace(self, models: Mapping[str, str], *, in_place: bool = False) -> None:
+        """Serve other models under the same public addresses, one side after the other, while runs go on.
+
+        The new server comes up beside the old one, on ports of its own; then the worker gives its conversations back
+        and starts again at the new engine, the old server ends what it has in flight, and the public port leads to the
+        new one. With `in_place` the old server goes first: half the memory, but the side is away while the new one
+        starts.
+
+        Args:
+            models: folder or hub name by server, `simulator` or `respondent`.
 
         Raises:
-            StackError: it did not come up, or died once too often.
+            InputError: a model's tokenizer is another than that of the model before it.
+            StackError: a new server did not come up; the side serves the model it served before.
         """
-        for name in one.after:
-            await self._ready[name].wait()
-        num_restarts = 0
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                child = await self._start(one)
-                ready_at = loop.time()
-                code = await child.wait()
-            except StackError:
-                if not self._ready[one.name].is_set() or num_restarts >= one.max_restarts:
-                    self._note(one.name, ProcessState.FAILED)
-                    raise
-            else:
-                if loop.time() - ready_at > _GOOD_RUN_S:
-                    num_restarts = 0
-                if num_restarts >= one.max_restarts:
-                    self._note(one.name, ProcessState.FAILED)
-                    raise _died(one, code, child)
-            self._note(one.name, ProcessState.RESTARTING)
-            await asyncio.sleep(backoff_s(num_restarts))
-            num_restarts += 1
+        async with self._replacing:
+            for name, model in models.items():
+                await require_same_tokens(getattr(self._serving, f"{name}_model"), model)
+            for name, model in models.items():
+                changed = self._serving.model_copy(update={f"{name}_model": model})
+                await (self._replace_in_place(name, changed) if in_place else self._replace_beside(name, changed))
 
-    async def _start(self, one: ProcessPlan) -> ChildProcess:
-        """Start a process and wait until it is ready."""
-        self._note(one.name, ProcessState.STARTING)
-        child = await ChildProcess.start(Command(one.argv, one.env, one.log_path, one.grace_s))
-        self._children[one.name] = child
-        ended = asyncio.create_task(child.wait())
-        timeout_s = self.settings.startup_timeout_s
+    async def _replace_beside(self, name: str, changed: LocalStackSettings) -> None:
+        port, engine_port = free_ports(2)
+        changed = changed.model_copy(update={f"{name}_port": port, f"{name}_engine_port": engine_port})
+        new = await self._come_up(self._planned(changed)[name])
+        old = self._processes[name]
+        await self._stop_worker()
+        self._beside.add(old)
+        self._adopt(new, changed)
+        await self._start_worker()
+        await asyncio.gather(self._lead_to(name, port, old.plan.grace_s), self._retire(old))
+
+    async def _replace_in_place(self, name: str, changed: LocalStackSettings) -> None:
+        old = self._processes[name]
+        await self._stop_worker()
+        await old.stop()
         try:
-            async with asyncio.timeout(timeout_s), httpx.AsyncClient(trust_env=False) as client:
-                while not ended.done() and not await is_ready(one.ready_url, client):
-                    await asyncio.wait({ended}, timeout=_POLL_INTERVAL_S)
-        except TimeoutError as error:
-            tail = child.log_tail()
-            await child.stop()
-            raise StackError(
-                f"{one.name} was not ready within {timeout_s:g} s; its log is {one.log_path}", log_tail=tail
-            ) from error
-        finally:
-            ended.cancel()
-        if child.returncode is not None:
-            raise _died(one, child.returncode, child)
-        self._note(one.name, ProcessState.READY)
-        self._ready[one.name].set()
-        return child
+            self._adopt(await self._come_up(self._planned(changed)[name]), changed)
+        except StackError as error:
+            await self._serve(old.plan)
+            await self._start_worker()
+            raise StackError(f"{error}; the model before it serves again", log_tail=error.log_tail) from error
+        await self._start_worker()
+
+    async def _come_up(self, one: ProcessPlan) -> StackProcess:
+        """A process beside those that serve; nothing is left of it where it does not get ready."""
+        process = self._process(one)
+        self._beside.add(process)
+        process.begin()
+        try:
+            await process.until_ready()
+        except StackError:
+            await self._retire(process)
+            raise
+        return process
+
+    def _adopt(self, process: StackProcess, serving: LocalStackSettings) -> None:
+        """It serves from here on, and its death is the stack's."""
+        self._beside.discard(process)
+        self._processes[process.plan.name] = process
+        self._serving = serving
+        process.supervisor.add_done_callback(self._ended)
+
+    async def _serve(self, one: ProcessPlan) -> None:
+        """Start a process in the place of one that was stopped."""
+        process = self._process(one)
+        process.begin()
+        self._adopt(process, self._serving)
+        await process.until_ready()
+
+    async def _retire(self, process: StackProcess) -> None:
+        await process.stop()
+        self._beside.discard(process)
+
+    async def _stop_worker(self) -> None:
+        """Its utterances in flight are recorded, its conversations given back to the queue; no engine is asked now."""
+        await self._processes[WORKER].stop()
+
+    async def _start_worker(self) -> None:
+        """A new one, which asks the engines what they serve, tells the API, and loads tokenizers anew."""
+        await self._serve(self._planned(self._serving)[WORKER])
+
+    async def _lead_to(self, name: str, port: int, timeout_s: float) -> None:
+        """Have the side's public port lead to another; it is taken over when the first server lets go of it."""
+        if name in self._relays:
+            self._relays[name].target = port
+        else:
+            public = getattr(self.settings, f"{name}_port")
+            self._relays[name] = await Relay.open(public, port, timeout_s=timeout_s)
+
+    def _planned(self, settings: LocalStackSettings) -> dict[str, ProcessPlan]:
+        return {one.name: one for one in self._planner(settings)}
+
+    def _process(self, one: ProcessPlan) -> StackProcess:
+        return StackProcess(one, startup_timeout_s=self.settings.startup_timeout_s, note=self._note)
+
+    async def _start(self) -> None:
+        """Start everything, each process when those before it are ready, and wait until all are."""
+        for name in self._processes:
+            self._note(name, ProcessState.WAITING)
+        for process in self._processes.values():
+            process.begin(self._processes[name].ready for name in process.plan.after)
+            process.supervisor.add_done_callback(self._ended)
+        await self.guarding(_all_ready(self._processes.values()))
+
+    def _ended(self, supervisor: asyncio.Task[None]) -> None:
+        """A supervision that ends by itself ends with an error: the stack's, if it is the first."""
+        assert self._failure is not None
+        if not supervisor.cancelled() and not self._failure.done():
+            self._failure.set_result(supervisor.exception() or AssertionError("a supervision ended without an error"))
 
     async def _stop(self) -> None:
         """Stop everything, those first that nothing running depends on; killed at once if this is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        everything = [*self._processes.values(), *self._beside]
+        await asyncio.gather(*(process.release() for process in everything))
         try:
-            for wave in stop_waves(self.plans):
-                await asyncio.gather(*(self._stop_one(name) for name in wave if name in self._children))
+            await asyncio.gather(*(process.stop() for process in self._beside))
+            for wave in stop_waves([process.plan for process in self._processes.values()]):
+                await asyncio.gather(*(self._processes[name].stop() for name in wave))
         except BaseException:
-            await asyncio.gather(*(child.kill() for child in self._children.values()))
+            await asyncio.gather(*(process.kill() for process in everything))
             raise
-
-    async def _stop_one(self, name: str) -> None:
-        child = self._children[name]
-        if child.returncode is None:
-            self._note(name, ProcessState.STOPPING)
-            await child.stop()
-            self._note(name, ProcessState.STOPPED)
+        finally:
+            await asyncio.gather(*(relay.close() for relay in self._relays.values()))
 
     def _note(self, name: str, state: ProcessState) -> None:
         if self._on_change is not None:
             self._on_change(ProcessStatus(name, state, asyncio.get_running_loop().time() - self._started_at))
+
+
+async def _all_ready(processes: Iterable[StackProcess]) -> None:
+    for process in processes:
+        await process.ready.wait()
 
 
 def stop_waves(plans: Sequence[ProcessPlan]) -> list[list[str]]:
@@ -210,12 +240,3 @@ def stop_waves(plans: Sequence[ProcessPlan]) -> list[list[str]]:
         for name in wave:
             del left[name]
     return waves
-
-
-def backoff_s(num_restarts: int) -> float:
-    """Seconds before the restart after `num_restarts` earlier ones."""
-    return float(min(2**num_restarts, _LONGEST_BACKOFF_S))
-
-
-def _died(one: ProcessPlan, code: int, child: ChildProcess) -> StackError:
-    return StackError(f"{one.name} ended with code {code}; its log is {one.log_path}", log_tail=child.log_tail())

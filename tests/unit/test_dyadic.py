@@ -263,6 +263,26 @@ def test_given_ids_are_used_as_they_are(raw: Tokenizer, tiny_tokenizer: HubToken
     assert composed.labels[-len(letters) - 2 :] == [BOS, *letters, EOS]
 
 
+def test_context_out_of_the_loss_is_composed_but_not_labelled(raw: Tokenizer, tiny_tokenizer: HubTokenizer) -> None:
+    dialogue = [
+        Turn(USER, "Hello", in_loss=False),
+        Turn(ASSISTANT, "Good.", in_loss=False),
+        Turn(USER, "fine"),
+        Turn(ASSISTANT, "Good."),
+    ]
+    for profile in (SOCRATIC, PLATOLM):
+        expected = (
+            Expected(raw)
+            .control(BOS)
+            .turn(profile.header + "Human: ", "Hello", loss=False)
+            .turn("Assistant: ", "Good.", loss=False)
+            .turn("Human: ", "fine", loss=profile is SOCRATIC)
+            .turn("Assistant: ", "Good.", loss=profile is PLATOLM)
+        )
+        composed = compose(dialogue, profile, tiny_tokenizer)
+        assert (composed.input_ids, composed.labels) == (expected.input_ids, expected.labels)
+
+
 @PROFILE
 def test_a_prompt_ends_in_the_open_turn(raw: Tokenizer, tiny_tokenizer: HubTokenizer, profile: DyadicProfile) -> None:
     name = "Human" if profile is SOCRATIC else "Assistant"
@@ -389,3 +409,17 @@ def test_the_whole_row_decodes_to_the_whole_dialogue(
     names = {USER: "Human", ASSISTANT: "Assistant", "tool": "Tool"}
     text = profile.header + "".join(f"{names[message.role]}: {message.content}" for message in spoken)
     assert tiny_tokenizer.decode(composed.input_ids) == text
+
+
+@anything
+@given(dialogue=DIALOGUES, profile=PROFILES_ST, data=st.data())
+def test_out_of_the_loss_changes_labels_alone(
+    tiny_tokenizer: HubTokenizer, dialogue: list[Message], profile: DyadicProfile, data: st.DataObject
+) -> None:
+    in_loss = data.draw(st.lists(st.booleans(), min_size=len(dialogue), max_size=len(dialogue)))
+    turns = [Turn(m.role, m.content, in_loss=some) for m, some in zip(dialogue, in_loss, strict=True)]
+    composed = compose(turns, profile, tiny_tokenizer)
+    assert composed.input_ids == compose(dialogue, profile, tiny_tokenizer).input_ids
+    labelled = [label for label in composed.labels if label != IGNORE_INDEX]
+    said = [turn.content for turn in turns if turn.role == profile.target_role and turn.in_loss]
+    assert labelled == [token for content in said for token in (BOS, *tiny_tokenizer.encode(content), EOS)]

@@ -17,8 +17,9 @@ import pytest
 from platolm.errors import StackError
 from platolm.stack import checks
 from platolm.stack.child import ChildProcess, Command
-from platolm.stack.local import LocalStack, ProcessState, ProcessStatus
+from platolm.stack.local import LocalStack
 from platolm.stack.plan import REDIS, ProcessPlan, plan
+from platolm.stack.process import ProcessState, ProcessStatus
 from platolm.stack.settings import LocalStackSettings
 from tests.integration.stack.conftest import MakePlan, eventually, processes_with
 
@@ -40,7 +41,7 @@ async def test_starts_in_order_and_stops_without_orphans(
 ) -> None:
     seen: list[ProcessStatus] = []
     plans = [redis_plan(settings), stand_in("one", after=(REDIS,)), stand_in("two", after=("one",))]
-    async with LocalStack(settings, plans=plans, on_change=seen.append):
+    async with LocalStack(settings, planner=lambda _: plans, on_change=seen.append):
         for one in plans[1:]:
             assert await ask(one.ready_url) == 200
         assert len(processes_with(mark)) == 3 + 3 + 2  # commands, guards, the stand-ins' own children
@@ -57,18 +58,18 @@ async def test_redis_keeps_what_it_acknowledged(settings: LocalStackSettings, ma
 
     plans = [redis_plan(settings)]
     url = plans[0].ready_url + "/0"
-    async with LocalStack(settings, plans=plans), Redis.from_url(url) as redis:
+    async with LocalStack(settings, planner=lambda _: plans), Redis.from_url(url) as redis:
         assert (await redis.config_get("appendonly"))["appendonly"] == "yes"
         assert (await redis.config_get("save"))["save"] == ""
         await redis.set("kept", "1")
-    async with LocalStack(settings, plans=plans), Redis.from_url(url) as redis:
+    async with LocalStack(settings, planner=lambda _: plans), Redis.from_url(url) as redis:
         assert await redis.get("kept") == b"1"
     assert (settings.data_dir / "redis").is_dir()
 
 
 async def test_a_death_ends_the_watch_with_the_log(settings: LocalStackSettings, stand_in: MakePlan, mark: str) -> None:
     one = stand_in("one")
-    async with LocalStack(settings, plans=[one]) as stack:
+    async with LocalStack(settings, planner=lambda _: [one]) as stack:
         await ask(one.ready_url + "die")
         with pytest.raises(StackError, match="one ended with code 3") as caught:
             await stack.watch()
@@ -84,7 +85,7 @@ async def test_what_may_be_restarted_is_restarted(settings: LocalStackSettings, 
         if status.state is ProcessState.READY:
             ready.put_nowait(status.name)
 
-    async with LocalStack(settings, plans=[one], on_change=note) as stack:
+    async with LocalStack(settings, planner=lambda _: [one], on_change=note) as stack:
         await ready.get()
         await ask(one.ready_url + "die")
         await ready.get()
@@ -95,11 +96,14 @@ async def test_what_may_be_restarted_is_restarted(settings: LocalStackSettings, 
 
 
 async def test_a_failed_start_stops_the_rest(settings: LocalStackSettings, stand_in: MakePlan, mark: str) -> None:
-    broken = dataclasses.replace(
-        stand_in("broken", max_restarts=3), argv=(sys.executable, "-c", "print('no luck'); raise SystemExit(4)")
+    one, broken = (
+        stand_in("one"),
+        dataclasses.replace(
+            stand_in("broken", max_restarts=3), argv=(sys.executable, "-c", "print('no luck'); raise SystemExit(4)")
+        ),
     )
     with pytest.raises(StackError, match="broken ended with code 4") as caught:
-        async with LocalStack(settings, plans=[stand_in("one"), broken]):
+        async with LocalStack(settings, planner=lambda _: [one, broken]):
             pytest.fail("entered")
     assert caught.value.log_tail == ("no luck",)
     assert processes_with(mark) == []
@@ -109,7 +113,7 @@ async def test_a_start_that_takes_too_long(settings: LocalStackSettings, stand_i
     silent = dataclasses.replace(stand_in("silent"), ready_url="http://127.0.0.1:9/")
     short = settings.model_copy(update={"startup_timeout_s": 1.0})
     with pytest.raises(StackError, match="silent was not ready within 1 s") as caught:
-        async with LocalStack(short, plans=[silent]):
+        async with LocalStack(short, planner=lambda _: [silent]):
             pytest.fail("entered")
     assert caught.value.log_tail == ("serving",)
     assert processes_with(mark) == []
@@ -132,11 +136,12 @@ async def test_all_ports_in_use_are_named_at_once(settings: LocalStackSettings, 
 
 
 async def test_one_stack_a_folder(settings: LocalStackSettings, stand_in: MakePlan) -> None:
-    async with LocalStack(settings, plans=[stand_in("one")]):
+    one, two, three = (stand_in(name) for name in ("one", "two", "three"))
+    async with LocalStack(settings, planner=lambda _: [one]):
         with pytest.raises(StackError, match=f"already running on .*process {os.getpid()}"):
-            async with LocalStack(settings, plans=[stand_in("two")]):
+            async with LocalStack(settings, planner=lambda _: [two]):
                 pytest.fail("entered")
-    async with LocalStack(settings, plans=[stand_in("three")]):
+    async with LocalStack(settings, planner=lambda _: [three]):
         pass
 
 
@@ -144,7 +149,7 @@ async def test_a_folder_that_cannot_be_written(settings: LocalStackSettings, tmp
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
         with pytest.raises(StackError, match="choose another with --data-dir"):
-            async with LocalStack(settings.model_copy(update={"data_dir": folder}), plans=[]):
+            async with LocalStack(settings.model_copy(update={"data_dir": folder}), planner=lambda _: []):
                 pytest.fail("entered")
 
 
@@ -180,7 +185,7 @@ import asyncio, pickle, sys
 from platolm.stack.local import LocalStack
 async def main():
     settings, plans = pickle.loads(bytes.fromhex(sys.argv[1]))
-    async with LocalStack(settings, plans=plans) as stack:
+    async with LocalStack(settings, planner=lambda _: plans) as stack:
         print("up", flush=True)
         await stack.watch()
 asyncio.run(main())

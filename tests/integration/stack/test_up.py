@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import signal
@@ -12,11 +13,14 @@ from typing import Any
 
 import httpx
 import openai
+import psutil  # type: ignore[import-untyped]
 import pytest
 
+from platolm.stack.control import ReplaceRequest, ask_to_replace
 from platolm.stack.settings import PORT_FIELDS, LocalStackSettings, flag_of
 from tests.integration.gateway.conftest import write_tiny_model
 from tests.integration.stack.conftest import eventually, processes_with
+from tests.integration.stack.test_replacement import watched
 
 UP = """
 import sys
@@ -50,6 +54,13 @@ def vllm_installed() -> None:
         pytest.skip("vLLM is not installed")
 
 
+async def replaced(settings: LocalStackSettings, model: str) -> list[str]:
+    """Replace the simulator's model; what its public port gave meanwhile."""
+    async with watched(settings.simulator_port) as seen:
+        await ask_to_replace(settings.data_dir, ReplaceRequest(models={"simulator": model}))
+    return seen
+
+
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(400)
@@ -72,6 +83,13 @@ def test_up_serves_and_ctrl_c_stops_it(
         reply = client.chat.completions.create(model="socratic", messages=[], max_tokens=3)
         assert reply.usage is not None
         assert reply.usage.completion_tokens <= 3
+        write_tiny_model(tmp_path / "other")
+        seen = asyncio.run(replaced(settings, str(tmp_path / "other")))
+        assert client.chat.completions.create(model="socratic", messages=[], max_tokens=3).usage is not None
+    assert seen.count("") <= 50, "the port is without a listener for less than a second"
+    commands = [" ".join(psutil.Process(pid).cmdline()) for pid in processes_with(mark)]
+    num_with = {name: sum(f"--model {tmp_path / name} " in one for one in commands) for name in ("tiny", "other")}
+    assert num_with["tiny"] == num_with["other"] > 0, "one engine of each, its guard beside it"
     os.killpg(process.pid, signal.SIGINT)
     rest = process.stderr.read()
     process.stderr.close()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from platolm.errors import StackError
-from platolm.stack.local import backoff_s, stop_waves
+from platolm.stack.local import stop_waves
 from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER, ProcessPlan, plan
 from platolm.stack.settings import LocalStackSettings
 
@@ -114,7 +114,3 @@ def test_a_missing_model_names_its_flag() -> None:
 def test_one_port_twice() -> None:
     with pytest.raises(ValidationError, match="8001"):
         LocalStackSettings(api_port=8001)
-
-
-def test_backoff() -> None:
-    assert [backoff_s(n) for n in range(7)] == [1, 2, 4, 8, 16, 30, 30]

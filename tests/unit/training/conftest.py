@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import LlamaForCausalLM
 
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from training.bpe import train_tokenizer
-from training.recipes import ModelShape
+from training.bpe import BOS_ID, EOS_ID, PAD_ID, train_tokenizer
+from training.models import new_model
+from training.recipes.recipe import ModelShape
 
 TINY_SHAPE = ModelShape(vocab_size=320, hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1, context=256)
 
@@ -26,3 +28,8 @@ def tiny_tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_tokenizer(tiny_tokenizer_folder: Path) -> HubTokenizer:
     return load_tokenizer(tiny_tokenizer_folder)
+
+
+def tiny_model(seed: int = 1) -> LlamaForCausalLM:
+    """Random weights for the tiny tokenizer."""
+    return new_model(TINY_SHAPE, seed=seed, bos_id=BOS_ID, eos_id=EOS_ID, pad_id=PAD_ID)

@@ -10,8 +10,7 @@ import pytest
 from platolm.conversation import ASSISTANT, USER, Conversation, Message
 from platolm.dyadic import IGNORE_INDEX, PLATOLM, SOCRATIC, Turn
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from tests.unit.training.conftest import TINY_SHAPE
-from training.checkpoints import new_model
+from tests.unit.training.conftest import TINY_SHAPE, tiny_model
 from training.ngram import KneserNey
 from training.rows import encode_turns
 from training.scoring import bits_per_byte, model_nats, nats_per_token, ngram_nats, targets_of
@@ -47,7 +46,7 @@ def test_only_whole_turns_that_fit_are_measured(tokenizer: HubTokenizer) -> None
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_uniform_model_has_the_entropy_of_its_vocabulary(tiny_tokenizer: HubTokenizer) -> None:
-    model = new_model(TINY_SHAPE, seed=1)
+    model = tiny_model(1)
     model.model.embed_tokens.weight.data.zero_()
     targets = targets_of([turns(tiny_tokenizer, "Which tea?", "Green.")], PLATOLM, tiny_tokenizer, context=256)
     nats = model_nats(model, targets)

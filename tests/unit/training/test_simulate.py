@@ -10,8 +10,7 @@ import pytest
 from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PLATOLM, SOCRATIC, Turn, prompt_ids
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from tests.unit.training.conftest import TINY_SHAPE
-from training.checkpoints import new_model
+from tests.unit.training.conftest import tiny_model
 from training.simulate import Generate, Talk, findings_of, sampler, simulate
 
 
@@ -65,7 +64,7 @@ def test_no_dialogue_is_no_division_by_zero() -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_model_samples_for_prompts_of_different_lengths(tiny_tokenizer: HubTokenizer) -> None:
-    generate = sampler(new_model(TINY_SHAPE, seed=1), tiny_tokenizer, temperature=0.7, max_new_tokens=4, batch=2)
+    generate = sampler(tiny_model(1), tiny_tokenizer, temperature=0.7, max_new_tokens=4, batch=2)
     replies = generate([[1, 40, 41], [1], [1, 50]])
     assert len(replies) == 3
     assert all(1 <= len(ids) <= 4 for ids in replies)

@@ -1,0 +1,33 @@
+"""Which conversations are held out: by a hash of the opening, so that near duplicates never straddle."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from platolm.conversation import USER, Conversation
+
+
+def is_held_out(conversation: Conversation, *, share: float, seed: int) -> bool:
+    """Whether every conversation with this opening is held out; more data changes no conversation's side.
+
+    Without a user's message, the first message is the opening; one without letters and digits counts as it is.
+    """
+    opening = opening_of(conversation) or next((message.content for message in conversation.messages), "")
+    return fraction_of(normalised(opening) or opening.strip(), salt=str(seed)) < share
+
+
+def opening_of(conversation: Conversation) -> str:
+    """The first user message, empty where there is none."""
+    return next((message.content for message in conversation.messages if message.role == USER), "")
+
+
+def normalised(text: str) -> str:
+    """Lower case, letters and digits only, single spaces."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def fraction_of(key: str, *, salt: str) -> float:
+    """A number in [0, 1) that depends on key and salt alone; the same on every machine."""
+    digest = hashlib.sha256(f"{salt}:{key}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
