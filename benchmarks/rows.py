@@ -10,12 +10,13 @@ figure.
 from __future__ import annotations
 
 import json
+import os
 import random
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +25,11 @@ import typer
 from platolm.conversation import ASSISTANT, USER, Conversation, Message, from_record, to_sharegpt
 from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, SOCRATIC, Composed, cut_after_last_label
 from platolm.jsonlines import read_json_records
+from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.data import PreparedRows, prepare
 from training.recipes.recipe import Data, Side
 
+_TURN_OVERHEAD = 10  # a name, a colon, bos and eos, generously
 NAMES = {USER: "Human", ASSISTANT: "Assistant"}
 BATCH_ROWS = 128
 MEAN_ROUNDS = 5.85
@@ -41,7 +44,7 @@ LINEAR_TURNS = 8192
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall clock, and processor time of this process with all its threads."""
+    """Wall clock, and processor time of this process with all its threads and ended children."""
 
     wall: float
     processor: float
@@ -51,11 +54,11 @@ class Clock:
     """Measures what happens inside its `with`."""
 
     def __enter__(self) -> Clock:
-        self._wall, self._processor = time.perf_counter(), time.process_time()
+        self._wall, self._processor = time.perf_counter(), sum(os.times()[:4])
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds = Seconds(time.perf_counter() - self._wall, time.process_time() - self._processor)
+        self.seconds = Seconds(time.perf_counter() - self._wall, sum(os.times()[:4]) - self._processor)
 
 
 class PrefixRows:
@@ -81,8 +84,6 @@ class PrefixRows:
             input_ids = self._ids(prefix)
             end = len(input_ids)
             spans += [(begin, end)] if message.role == USER else []
-            if end >= self._max_length:
-                break
         return self._masked(input_ids, spans)
 
     def _masked(self, input_ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Composed:
@@ -106,55 +107,56 @@ def main(
     """Print seconds of both and their ratio, then our time against the length of the dialogues."""
     conversations = list(islice(_regular(data) if data else _invented(), dialogues))
     with tempfile.TemporaryDirectory() as name:
-        compare(conversations, tokenizer, Path(name), epochs=epochs, max_length=max_length)
-        print()
-        show_linear(tokenizer, Path(name))
+        folder = Path(name)
+        _prepared(_written([_dialogue(random.Random(0), 2)], folder / "first.jsonl"), tokenizer)  # imports and loads
+        ids = load_tokenizer(tokenizer)
+        fitting = [_cut_to_a_row(conversation, ids, max_length) for conversation in conversations]
+        for title, some in (("as they are", conversations), (f"cut to {max_length:,} tokens beforehand", fitting)):
+            num_turns = sum(len(conversation.messages) for conversation in some)
+            print(f"{len(some):,} dialogues {title}, {num_turns:,} turns; {epochs} epochs")
+            file = folder / f"{title}.jsonl"
+            compare(some, tokenizer, file, epochs=epochs, max_length=max_length)
+            print()
+        show_linear(tokenizer, folder)
 
 
-def compare(
-    conversations: Sequence[Conversation], tokenizer: str, folder: Path, *, epochs: int, max_length: int
-) -> None:
+def compare(conversations: Sequence[Conversation], tokenizer: str, file: Path, *, epochs: int, max_length: int) -> None:
     """Time both on the same dialogues, and check that they give the same rows."""
-    _prepared(_written(conversations[:1], folder / "first.jsonl"), tokenizer)  # imports and loads
-    file = _written(conversations, folder / "dialogues.jsonl")
-    settings = {"max_length": max_length, "split_long": False}  # one row for each dialogue, as the baseline has
+    _written(conversations, file)
+    baseline = PrefixRows(tokenizer, max_length)
+    with Clock() as prefixes:
+        expected = [baseline.row(conversation) for conversation in conversations]
     with Clock() as once:
-        rows = _prepared(file, tokenizer, **settings)
+        rows = _prepared(file, tokenizer, max_length=max_length)
     with Clock() as reading:
         for _ in range(epochs):
             _read(rows)
     with Clock() as hit:
-        _prepared(file, tokenizer, **settings)
-    baseline = PrefixRows(tokenizer, max_length)
-    with Clock() as prefixes:
-        expected = [baseline.row(conversation) for conversation in conversations]
-    equal = _require_equal(rows, expected)
-    tokens = rows.report.train.num_tokens
-    print(f"{len(conversations):,} dialogues, {sum(len(c.messages) for c in conversations):,} turns; {epochs} epochs")
-    print(f"rows: {equal:,}, {tokens:,} tokens, ids and labels equal\n")
-    print("                                   wall s   processor s")
-    _print_line("every prefix, an epoch", prefixes.seconds)
-    _print_line("ours: tokenised once and written", once.seconds)
+        _prepared(file, tokenizer, max_length=max_length)
+    _require_equal(_prepared(file, tokenizer, max_length=max_length, split_long=False), expected)
+    print("                                        wall s  processor s")
+    _print_line(f"every prefix, {epochs} × an epoch", prefixes.seconds, times=epochs)
+    _print_line("ours: tokenised, split, written", once.seconds)
     _print_line(f"ours: rows read {epochs} times", reading.seconds)
-    _print_line("ours: found again, another run", hit.seconds)
+    _print_line("(ours: found again in another run)", hit.seconds)
     wall, processor = (
         epochs * getattr(prefixes.seconds, unit) / (getattr(once.seconds, unit) + getattr(reading.seconds, unit))
         for unit in ("wall", "processor")
     )
-    print(f"{f'ratio over {epochs} epochs':33}{wall:8.1f}{processor:14.1f}")
+    print(f"  {'ratio':35}{wall:9.1f}{processor:13.1f}")
 
 
 def show_linear(tokenizer: str, folder: Path) -> None:
     """The same number of turns in dialogues of more and more rounds: linear is a constant time."""
-    print(f"{LINEAR_TURNS:,} turns, in dialogues of")
+    print(f"ours, {LINEAR_TURNS:,} turns in dialogues of")
     for num_rounds in LINEAR_ROUNDS:
         rng = random.Random(num_rounds)
         talks = [_dialogue(rng, num_rounds) for _ in range(LINEAR_TURNS // (2 * num_rounds))]
         file = _written(talks, folder / f"{num_rounds}-rounds.jsonl")
         with Clock() as clock:
             rows = _prepared(file, tokenizer)
-        per_turn = clock.seconds.wall / LINEAR_TURNS * 1e6
-        print(f"{num_rounds:4} rounds {per_turn:8.1f} µs a turn, {rows.report.train.num_rows:,} rows")
+        per_turn = clock.seconds.processor / LINEAR_TURNS * 1e6
+        print(f"{num_rounds:6} rounds {per_turn:8.1f} µs of processor time a turn, {len(rows.train):,} rows")
 
 
 def _prepared(file: Path, tokenizer: str, **settings: Any) -> PreparedRows:
@@ -169,6 +171,15 @@ def _written(conversations: Sequence[Conversation], file: Path) -> Path:
     return file
 
 
+def _cut_to_a_row(conversation: Conversation, tokenizer: HubTokenizer, max_length: int) -> Conversation:
+    """The first turns, as many as fit with the header; at least one."""
+    sizes = [len(ids) for ids in tokenizer.encode_many([message.content for message in conversation.messages])]
+    room = max_length - len(tokenizer.encode(SOCRATIC.header))
+    lengths = accumulate(size + _TURN_OVERHEAD for size in sizes)
+    num_fitting = sum(length <= room for length in lengths)
+    return Conversation(conversation.id, conversation.messages[: max(1, num_fitting)])
+
+
 def _read(rows: PreparedRows) -> None:
     """One epoch in random order, as a trainer reads."""
     order = list(range(len(rows.train)))
@@ -178,18 +189,18 @@ def _read(rows: PreparedRows) -> None:
         arrays[order[begin : begin + BATCH_ROWS]]
 
 
-def _require_equal(rows: PreparedRows, expected: Sequence[Composed]) -> int:
-    """How many rows both have; ends the program where one differs."""
+def _require_equal(rows: PreparedRows, expected: Sequence[Composed]) -> None:
+    """End the program where a row differs."""
     wanted = [(row.input_ids, row.labels) for row in expected if row.input_ids]
     found = list(zip(rows.train["input_ids"], rows.train["labels"], strict=True))
     differing = [position for position, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b]
     if differing:
         raise SystemExit(f"{len(differing):,} of {len(wanted):,} rows differ, row {differing[0]} first: not comparable")
-    return len(wanted)
+    print(f"  {len(wanted):,} rows, {sum(len(ids) for ids, _ in wanted):,} tokens, ids and labels equal")
 
 
-def _print_line(title: str, seconds: Seconds) -> None:
-    print(f"{title:33}{seconds.wall:8.2f}{seconds.processor:14.2f}")
+def _print_line(title: str, seconds: Seconds, *, times: int = 1) -> None:
+    print(f"  {title:35}{times * seconds.wall:9.2f}{times * seconds.processor:13.2f}")
 
 
 def _regular(files: Sequence[Path]) -> Iterator[Conversation]:

@@ -20,6 +20,7 @@ KEEPALIVE_S = 3.0
 """Below vLLM's 5 s for idle sockets, so that the client never reuses one that the server is closing."""
 
 _ERROR_TEXT_CHARS = 300
+_ABORTED = "abort"  # vLLM's reason for a request that it ended itself
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,13 @@ class EngineClient:
         """The first choice of a text completion.
 
         Raises:
-            SpeakerError: retryable for lost connections, timeouts, 408, 429 and 5xx; not for other refusals.
+            SpeakerError: retryable for lost connections, timeouts, 408, 429, 5xx and an engine that is stopping; not
+                for other refusals.
         """
         answer = await self._request("POST", "/completions", body)
         choice: dict[str, Any] = answer["choices"][0]
+        if choice.get("finish_reason") == _ABORTED:
+            raise SpeakerError(f"{self.base_url} stopped in the middle of an utterance", retryable=True)
         if not isinstance(choice.get("token_ids"), list):
             raise SpeakerError(f"{self.base_url} returns no token ids; it must be vLLM 0.10 or later")
         return choice

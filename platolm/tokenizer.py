@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from platolm.errors import TokenizerError
 
 _PROBE = "a {}{} b"
+_TURN_TOKENS = ("<|im_start|>", "<|start_header_id|>")
 
 
 class TextTokenizer(Protocol):
@@ -116,7 +117,7 @@ def _from_folder(folder: Path) -> HubTokenizer:
     special = _read_json(folder / "special_tokens_map.json")
     return HubTokenizer(
         fast,
-        bos_token=_control_token("bos_token", config, special, folder),
+        bos_token=_control_token("bos_token", config, special, folder, instead=_begins_a_turn(fast)),
         eos_token=_control_token("eos_token", config, special, folder),
         name=str(folder),
     )
@@ -146,11 +147,20 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise TokenizerError(f"{path} is not JSON: {error}") from error
 
 
-def _control_token(key: str, config: dict[str, Any], special: dict[str, Any], folder: Path) -> str:
+def _begins_a_turn(fast: FastTokenizer) -> str | None:
+    """What stands in for a bos where a tokenizer has none (Qwen's): the token that begins a turn in its own format."""
+    return next((token for token in _TURN_TOKENS if fast.token_to_id(token) is not None), None)
+
+
+def _control_token(
+    key: str, config: dict[str, Any], special: dict[str, Any], folder: Path, *, instead: str | None = None
+) -> str:
     for source in (config, special):
         value = source.get(key)
         if isinstance(value, dict):
             value = value.get("content")
         if isinstance(value, str) and value:
             return value
+    if instead is not None:
+        return instead
     raise TokenizerError(f"{folder} names no {key}: the dyadic format needs a bos and an eos")

@@ -13,7 +13,7 @@ from platolm.dataset import open_atomically
 from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, DyadicProfile, Turn, compose
 from platolm.errors import BadLine, ConversationError, InputError, RecordsError
 from platolm.jsonlines import read_json_records
-from platolm.tokenizer import TextTokenizer
+from platolm.tokenizer import HubTokenizer
 
 
 @dataclass
@@ -31,7 +31,7 @@ def tokenize_file(
     source: Path,
     target: Path,
     profile: DyadicProfile,
-    tokenizer: TextTokenizer,
+    tokenizer: HubTokenizer,
     *,
     max_length: int | None = DEFAULT_MAX_LENGTH,
     bos_in_loss: bool = True,
@@ -71,7 +71,7 @@ def tokenize_file(
 
 
 def as_generated(
-    record: Mapping[str, Any], conversation: Conversation, profile: DyadicProfile, tokenizer: TextTokenizer
+    record: Mapping[str, Any], conversation: Conversation, profile: DyadicProfile, tokenizer: HubTokenizer
 ) -> list[Turn]:
     """The conversation's turns, those of the profile's side with the ids as generated, where the record has them.
 
@@ -89,9 +89,11 @@ def as_generated(
     return turns
 
 
-def _decodes_to(ids: list[Any], text: str, tokenizer: TextTokenizer) -> bool:
+def _decodes_to(ids: list[Any], text: str, tokenizer: HubTokenizer) -> bool:
     try:
-        return not {tokenizer.bos_id, tokenizer.eos_id} & set(ids) and tokenizer.decode(ids) == text
+        if {tokenizer.bos_id, tokenizer.eos_id} & set(ids) or not all(0 <= i < tokenizer.vocab_size for i in ids):
+            return False  # decoding passes over an id that the vocabulary does not have, a model would not
+        return tokenizer.decode(ids) == text
     except (TypeError, ValueError, OverflowError):
         return False
 

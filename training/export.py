@@ -103,8 +103,9 @@ def pad_id_of(tokenizer: HubTokenizer) -> int:
 
 def _complete_tokenizer_config(path: Path, tokenizer: HubTokenizer, pad_id: int, profile: DyadicProfile | None) -> None:
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not config.get("pad_token"):
-        config["pad_token"] = tokenizer.token_of(pad_id)
+    for name, token_id in (("bos_token", tokenizer.bos_id), ("pad_token", pad_id)):
+        if not config.get(name):
+            config[name] = tokenizer.token_of(token_id)
     if profile is not None:
         config["chat_template"] = chat_template(profile)
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

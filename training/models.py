@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 _VOCABULARY_MULTIPLE = 64  # tensor cores want the head's width so
 
 
-def new_model(shape: ModelShape, *, seed: int, bos_id: int, eos_id: int, pad_id: int) -> LlamaForCausalLM:
+def new_model(
+    shape: ModelShape,
+    *,
+    seed: int,
+    bos_id: int,
+    eos_id: int,
+    pad_id: int,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+) -> LlamaForCausalLM:
     """A Llama with random weights and tied embeddings."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -34,8 +43,12 @@ def new_model(shape: ModelShape, *, seed: int, bos_id: int, eos_id: int, pad_id:
         bos_token_id=bos_id,
         eos_token_id=eos_id,
         pad_token_id=pad_id,
+        dtype=dtype,
     )
-    return LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+    model: LlamaForCausalLM = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        config, attn_implementation=attention
+    )
+    return model
 
 
 def load_model(source: str | Path, *, dtype: str = "float32", attention: str = "sdpa") -> PreTrainedModel:
@@ -65,7 +78,13 @@ def model_to_train(
     """
     if settings.shape is not None:
         model: PreTrainedModel = new_model(
-            settings.shape, seed=seed, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, pad_id=pad_id
+            settings.shape,
+            seed=seed,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            pad_id=pad_id,
+            dtype=memory.weights,
+            attention=attention,
         )
     else:
         model = load_model(settings.path, dtype=memory.weights, attention=attention)
@@ -98,7 +117,9 @@ def attention_for(settings: Model) -> str:
 
     if settings.attention != "auto":
         return settings.attention
-    return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else "sdpa"
+    if not torch.cuda.is_available():
+        return "sdpa"
+    return "flash_attention_2" if is_flash_attn_2_available() else "flex_attention"
 
 
 def compile_layers(model: PreTrainedModel) -> None:

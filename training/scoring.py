@@ -77,6 +77,6 @@ def bits_per_byte(nats: Sequence[float], targets: Sequence[Target]) -> float:
 def _fitting(
     dialogue: Sequence[Turn], profile: DyadicProfile, tokenizer: TextTokenizer, context: int
 ) -> Sequence[Turn]:
-    while len(compose(dialogue, profile, tokenizer).input_ids) > context:
+    while dialogue and len(compose(dialogue, profile, tokenizer).input_ids) > context:
         dialogue = dialogue[:-1]
     return dialogue

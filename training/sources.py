@@ -77,6 +77,7 @@ class Split(StrEnum):
     HELD_OUT = "held_out"
 
 
+SPLIT_SALT = "split"
 HELD_OUT_SHARE = 0.06
 VALIDATION_SHARE = 0.03
 
@@ -98,7 +99,7 @@ class Dialogues:
     used: Counter[str] = field(default_factory=Counter)
 
 
-def opening_fraction(conversation: Conversation, *, salt: str = "split") -> float:
+def opening_fraction(conversation: Conversation, *, salt: str = SPLIT_SALT) -> float:
     """A number in [0, 1) that depends on the opening alone; the same on every machine."""
     return fraction_of(normalised(opening_of(conversation)), salt=salt)
 

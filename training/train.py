@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -84,7 +85,7 @@ def train(folder: RunFolder, devices: Devices, callbacks: Sequence[TrainerCallba
     with residual_dropout(model, recipe.model.residual_dropout):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     result = _result(trainer.state, trainer.steps, time.monotonic() - started)
-    if recipe.evaluation.blend:
+    if recipe.evaluation.blend and len(rows.held_out):
         result |= keep_best_blend(model, load_model(recipe.model.path), trainer.held_out_loss)
     write_model(trainer, recipe, tokenizer, folder, result, rows)
     if devices.is_first:
@@ -218,9 +219,9 @@ def run_alone(folder: RunFolder) -> None:
         PlatoLMError: see `train`.
     """
     devices = Devices.from_environment()
-    view: list[TrainerCallback] = [ProgressCallback()] if devices.is_first else []
-    with StopSignal() as stop:
-        train(folder, devices, [*view, stop])
+    with StopSignal() as stop, ExitStack() as view:
+        callbacks = [view.enter_context(ProgressCallback()), stop] if devices.is_first else [stop]
+        train(folder, devices, callbacks)
 
 
 def main(run_folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -65,6 +66,7 @@ class MaskedTrainer(SFTTrainer):
             shuffle=False,
             collate_fn=_only,
             num_workers=1,
+            worker_init_fn=_leave_signals_to_the_trainer,
             prefetch_factor=2,
             persistent_workers=False,
             pin_memory=False,
@@ -223,6 +225,12 @@ class MaskedTrainer(SFTTrainer):
         fresh.tie_weights()
         result: PreTrainedModel = fresh
         return result
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A terminal, and batch systems too, signal every process; the step in hand still needs its rows."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _only(elements: list[Any]) -> Any:

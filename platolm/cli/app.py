@@ -11,6 +11,7 @@ from platolm import __version__
 from platolm.cli.console import print_error
 from platolm.cli.demo import DEMO_EPILOG, demo
 from platolm.cli.plugins import add_plugins
+from platolm.cli.replace import REPLACE_EPILOG, replace
 from platolm.cli.run import RUN_EPILOG, run
 from platolm.cli.tokenize import TOKENIZE_EPILOG, tokenize
 from platolm.cli.up import UP_EPILOG, up
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command(epilog=DEMO_EPILOG)(demo)
 app.command(epilog=UP_EPILOG)(up)
+app.command(epilog=REPLACE_EPILOG)(replace)
 app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=TOKENIZE_EPILOG)(tokenize)
 add_plugins(app)

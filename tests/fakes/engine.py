@@ -26,7 +26,10 @@ _WORDS = ("what", "about", "the", "river", "boat", "soup", "garden", "winter", "
 
 @dataclass
 class FakeEngine:
-    """`latency_s` before each answer; the next `failures` requests get `failure_status`."""
+    """`latency_s` before each answer; the next `failures` requests get `failure_status`, the next `aborts` half an answer.
+
+    Half an answer is what vLLM gives for a request that it ends itself while it stops.
+    """
 
     tokenizer_folder: Path
     model: str
@@ -34,6 +37,7 @@ class FakeEngine:
     latency_s: float = 0.0
     failures: int = 0
     failure_status: int = 500
+    aborts: int = 0
     url: str = ""
     requests: Counter[tuple[tuple[int, ...], int]] = field(default_factory=Counter)
     answered: Counter[tuple[tuple[int, ...], int]] = field(default_factory=Counter)
@@ -65,7 +69,12 @@ class FakeEngine:
         finally:
             self.in_flight -= 1
         self.answered[key] += 1
-        return web.json_response({"choices": [self._choice(prompt, body)]})
+        choice = self._choice(prompt, body)
+        if self.aborts:
+            self.aborts -= 1
+            ids = choice["token_ids"][: len(choice["token_ids"]) // 2]
+            choice = {"token_ids": ids, "text": self.tokenizer.decode(ids), "finish_reason": "abort"}
+        return web.json_response({"choices": [choice]})
 
     def _choice(self, prompt: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
         digest = hashlib.sha256(repr((prompt, body["seed"])).encode()).digest()

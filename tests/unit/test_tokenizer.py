@@ -52,6 +52,30 @@ def test_tokens_may_stand_in_the_special_tokens_map(folder: Path) -> None:
     assert load_tokenizer(folder).bos_id == 1
 
 
+def test_a_tokenizer_without_a_bos_begins_a_turn_as_its_own_format_does(folder: Path) -> None:
+    """Qwen's names no bos, and opens every turn with <|im_start|>."""
+    fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    fast.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    fast.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"bos_token": null, "eos_token": "<|im_end|>"}')
+    loaded = load_tokenizer(folder)
+    assert loaded.token_of(loaded.bos_id) == "<|im_start|>"
+    assert loaded.token_of(loaded.eos_id) == "<|im_end|>"
+    assert loaded.bos_id not in loaded.encode("<|im_start|>user")
+
+
+def test_entries_are_found_by_their_spelling_and_by_their_id(tiny_tokenizer: HubTokenizer) -> None:
+    assert [tiny_tokenizer.id_of(token) for token in ("<s>", "</s>", "<nothing>")] == [1, 2, None]
+    assert tiny_tokenizer.token_of(3) == "<pad>"
+    with pytest.raises(ValueError, match="has no id"):
+        tiny_tokenizer.token_of(10**6)
+
+
+def test_many_texts_are_encoded_as_one_by_one(tiny_tokenizer: HubTokenizer) -> None:
+    texts = ["Hello", "", "a </s> b", "naïve 🙂"]
+    assert tiny_tokenizer.encode_many(texts) == [tiny_tokenizer.encode(text) for text in texts]
+
+
 def test_saved_truncation_and_padding_are_switched_off(folder: Path) -> None:
     fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
     fast.enable_truncation(4)

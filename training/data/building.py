@@ -45,11 +45,11 @@ class ChunkBuilder:
         train, held_out = self._dialogues(chunk.entries, report)
         written_down = arranged(
             train,
-            self._composer.join_frame(),
+            self._composer.join_frame(train),
             max_length=self._data.max_length,
             join_share=self._data.join_share,
             arrangements=self._data.arrangements,
-            seed=f"{self._data.split_seed} {chunk.number}",
+            seed=f"{self._data.split_salt} {chunk.number}",
         )
         for name, counts, dialogues in (("train", report.train, written_down), ("held_out", report.held_out, held_out)):
             path = self._folder / f"{name}-{chunk.number:05d}.arrow"
@@ -76,7 +76,7 @@ class ChunkBuilder:
     def _read(self, entry: Entry) -> tuple[Dialogue, bool]:
         conversation = conversation_of(entry.record, entry.line)
         dialogue = dialogue_of(entry.record, conversation, self._composer.profiles, self._tokenizer)
-        is_apart = is_held_out(conversation, share=self._data.held_out_share, seed=self._data.split_seed)
+        is_apart = is_held_out(conversation, share=self._data.held_out_share, salt=self._data.split_salt)
         return dialogue, is_apart
 
     def _usable(self, dialogue: Dialogue) -> Dialogue:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from platolm.conversation import ASSISTANT, USER
+from platolm.conversation import USER
 from platolm.dyadic import IGNORE_INDEX, PROFILES, Composed, DyadicProfile, Turn, compose, cut_after_last_label
 from platolm.tokenizer import TextTokenizer
 from training.data.dialogues import Dialogue
@@ -40,12 +40,11 @@ class Composer:
         frames = (self._frame(dialogue, profile) for profile in self.profiles)
         return all(frame.holds(self.targets, self._data.max_length) for frame in frames)
 
-    def join_frame(self) -> Frame:
-        """The frame that holds a joined conversation under any of the headers, its roles user and assistant."""
-        return max(
-            (self._frame_of(frozenset((USER, ASSISTANT)), profile, ()) for profile in self.profiles),
-            key=lambda frame: frame.openings[USER],
-        )
+    def join_frame(self, dialogues: Iterable[Dialogue]) -> Frame:
+        """The frame for joining these dialogues, under whichever of the headers leaves less room."""
+        roles = frozenset({USER, *(turn.role for dialogue in dialogues for turn in dialogue.spoken)})
+        frames = (self._frame_of(roles, profile, ()) for profile in self.profiles)
+        return max(frames, key=lambda frame: frame.openings[USER])
 
     def rows(self, dialogues: Iterable[Dialogue], counts: RowCounts) -> Iterator[Row]:
         """Rows cut after their last label, and counted; headers alternate by dialogue where there are two."""

@@ -67,7 +67,7 @@ def dialogue_of(
     turns: Sequence[Turn] = ()
     for profile in profiles:
         generated = as_generated(record, conversation, profile, tokenizer)
-        turns = _merged(turns, [_with_known_ids(turn, tokenizer.vocab_size) for turn in generated])
+        turns = _merged(turns, generated)
     targets = {profile.target_role for profile in profiles}
     spoken = [turn for turn in turns if turn.role != SYSTEM]
     _require_target(spoken, targets, SkipReason.NOTHING_TO_LEARN, "roles: " + (_roles_of(spoken) or "none"))
@@ -127,12 +127,6 @@ def _merged(turns: Sequence[Turn], others: Sequence[Turn]) -> Sequence[Turn]:
     if not turns:
         return others
     return [one if one.content_ids is not None else other for one, other in zip(turns, others, strict=True)]
-
-
-def _with_known_ids(turn: Turn, vocab_size: int) -> Turn:
-    """Without recorded ids that the vocabulary does not have: decoding passes over them, a model would not."""
-    is_known = turn.content_ids is None or all(0 <= token_id < vocab_size for token_id in turn.content_ids)
-    return turn if is_known else replace(turn, content_ids=None)
 
 
 def _with_ids(turn: Turn, ids: Iterator[list[int]]) -> Turn:

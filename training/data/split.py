@@ -8,13 +8,13 @@ import re
 from platolm.conversation import USER, Conversation
 
 
-def is_held_out(conversation: Conversation, *, share: float, seed: int) -> bool:
+def is_held_out(conversation: Conversation, *, share: float, salt: str) -> bool:
     """Whether every conversation with this opening is held out; more data changes no conversation's side.
 
     Without a user's message, the first message is the opening; one without letters and digits counts as it is.
     """
     opening = opening_of(conversation) or next((message.content for message in conversation.messages), "")
-    return fraction_of(normalised(opening) or opening.strip(), salt=str(seed)) < share
+    return fraction_of(normalised(opening) or opening.strip(), salt=salt) < share
 
 
 def opening_of(conversation: Conversation) -> str:

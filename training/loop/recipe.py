@@ -99,8 +99,11 @@ class LoopRecipe(_Group):
                 raise ValueError(f"{side}.side must be {side}, not {recipe.side}")
             if recipe.model.shape is not None:
                 raise ValueError(f"{side}.model.shape: the loop fine-tunes a base that exists; take it away")
-        if self.test.salt == str(self.socratic.data.split_seed):
-            raise ValueError("test.salt must not be socratic.data.split_seed: the same dialogues would be held out")
+        held_out = self.socratic.data
+        if self.test.salt == held_out.split_salt and held_out.held_out_share <= self.test.share:
+            raise ValueError(
+                "with one salt, socratic.data.held_out_share must be above test.share: the test set is taken out before"
+            )
         return self
 
 

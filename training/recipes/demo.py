@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from training.recipes.recipe import (
     Batch,
     Data,
@@ -14,6 +16,7 @@ from training.recipes.recipe import (
     Schedule,
     Side,
 )
+from training.sources import HELD_OUT_SHARE, SPLIT_SALT, VALIDATION_SHARE
 
 DEMO_SHAPE = ModelShape(
     vocab_size=4096, hidden_size=256, intermediate_size=704, num_layers=6, num_heads=4, context=1024
@@ -21,8 +24,11 @@ DEMO_SHAPE = ModelShape(
 DEMO_BASE_FOLDER = "models/demo/base"
 
 _LONG, _SPOKEN = 512, 160
+_SPLIT: dict[str, Any] = {"split_salt": SPLIT_SALT, "held_out_share": HELD_OUT_SHARE + VALIDATION_SHARE}
+"""The validation split of the demo's dialogues, which the base has not seen; the held-out ones are not in the data."""
+
 _BATCH = Batch(size=12, layout="padded", micro_tokens=12 * DEMO_SHAPE.context, pad_multiple=128)
-_MEMORY = Memory(compile=True, head="full")
+_MEMORY = Memory(compile=True)
 _BETAS = (0.9, 0.98)
 
 DEMO_BASE = Recipe(
@@ -35,7 +41,7 @@ DEMO_BASE = Recipe(
         turn_limits={"user": _LONG, "assistant": _LONG},
         join_share=0.25,
         arrangements=11,
-        held_out_share=0.03,
+        **_SPLIT,
     ),
     batch=_BATCH,
     optimizer=Optimizer(name="muon", learning_rate=1.5e-3, betas=_BETAS, weight_decay=0.1, muon_learning_rate=0.02),
@@ -53,12 +59,12 @@ DEMO_SOCRATIC = Recipe(
         max_length=DEMO_SHAPE.context,
         turn_limits={"user": _SPOKEN, "assistant": _LONG},
         join_share=0.25,
-        arrangements=3,
-        held_out_share=0.03,
+        arrangements=2,
+        **_SPLIT,
     ),
     batch=_BATCH,
     optimizer=Optimizer(name="muon", learning_rate=5e-4, betas=_BETAS, weight_decay=0.1, muon_learning_rate=0.006),
-    schedule=Schedule(epochs=1),
+    schedule=Schedule(epochs=1, max_steps=400),
     memory=_MEMORY,
     evaluation=Evaluation(every_steps=100, log_every_steps=25, blend=True),
 )
@@ -68,8 +74,6 @@ DEMO_PLATOLM = DEMO_SOCRATIC.model_copy(
         "name": "demo_platolm",
         "purpose": "the demo respondent, from the demo base; minutes on two CPU cores",
         "side": Side.PLATOLM,
-        "data": DEMO_SOCRATIC.data.model_copy(
-            update={"turn_limits": {"user": _LONG, "assistant": _SPOKEN}, "arrangements": 4}
-        ),
+        "data": DEMO_SOCRATIC.data.model_copy(update={"turn_limits": {"user": _LONG, "assistant": _SPOKEN}}),
     }
 )

@@ -58,7 +58,7 @@ class Model(_Group):
     lora: Lora | None = None
     """Given: train adapters; the export is merged, the adapters lie beside it."""
     attention: Literal["auto", "flash_attention_2", "flash_attention_3", "flex_attention", "sdpa"] = "auto"
-    """auto: FlashAttention's varlen kernels where they are installed and there is a GPU, else sdpa."""
+    """auto: FlashAttention's varlen kernels where they are installed, else flex attention; sdpa without a GPU."""
     grow_vocabulary: bool = False
     """Grow an embedding that is smaller than the tokenizer, to a multiple of 64."""
     residual_dropout: Share = 0.0
@@ -78,7 +78,8 @@ class Data(_Group):
     """Whether a target turn's own begin token carries loss (the original's choice)."""
     held_out_share: Share = 0.05
     """Of the conversations, chosen by a hash of the opening; never trained on."""
-    split_seed: int = 125
+    split_salt: str = "125"
+    """Of that hash."""
     turn_limits: dict[str, PositiveInt] = {}
     """A conversation is cut before its first turn of more tokens than its role's limit."""
     join_share: Share = 0.0

@@ -166,6 +166,19 @@ def test_engines_that_fail_in_passing_cost_no_conversation(
     check_dataset(client, client.submit(spec(10)).json()["id"], 10)
 
 
+def test_half_an_answer_of_an_engine_that_stops_is_asked_for_again(
+    api: Process, start_worker: Start, simulator: FakeEngine
+) -> None:
+    client = api_of(api)
+    start_worker()
+    whole = check_dataset(client, client.submit(spec(10)).json()["id"], 10)
+    simulator.aborts = 15
+    halved = check_dataset(client, client.submit(spec(10)).json()["id"], 10)
+    assert simulator.aborts == 0
+    said = [{record["index"]: record["conversations"] for record in records} for records in (halved, whole)]
+    assert said[0] == said[1]
+
+
 def test_an_engine_that_refuses_makes_dead_letters(api: Process, start_worker: Start, simulator: FakeEngine) -> None:
     start_worker()
     simulator.failures, simulator.failure_status = 6, 400

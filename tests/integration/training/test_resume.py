@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from tests.integration.training.conftest import (
+    CONTEXT,
     REPOSITORY,
     NewRun,
     environment,
@@ -23,7 +25,7 @@ from tests.integration.training.conftest import (
     run_ranks,
     weights,
 )
-from training.recipes.recipe import Model, Optimizer, Schedule
+from training.recipes.recipe import Data, Evaluation, Model, Optimizer, Schedule
 from training.run_folder import RunFolder
 from training.train import EXIT_STOPPED
 
@@ -83,8 +85,9 @@ def test_a_signal_to_one_of_two_ranks_stops_both_after_a_save_and_both_go_on(new
     assert_as_if_nothing_had_happened(interrupted, whole)
 
 
-def test_ctrl_c_in_a_terminal_reaches_every_process_and_still_saves(new_run: NewRun) -> None:
-    """The whole process group gets it, the loader's worker too."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_every_process_still_saves(number: signal.Signals, new_run: NewRun) -> None:
+    """A terminal sends Ctrl-C to the whole group, the loader's worker too; batch systems do so with SIGTERM."""
     run = new_run("run", schedule=Schedule(epochs=2000))
     process = subprocess.Popen(
         [sys.executable, "-m", "training.train", str(run.path)],
@@ -100,7 +103,7 @@ def test_ctrl_c_in_a_terminal_reaches_every_process_and_still_saves(new_run: New
             assert process.poll() is None, process.communicate()[1][-3000:]
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, messages = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -149,6 +152,29 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_touches_the_weight
     assert "is not finite" in result.stderr
     assert "there is no checkpoint yet" in result.stderr
     assert "optimizer.learning_rate" in result.stderr
+
+
+def test_a_kill_after_the_last_step_costs_the_export_alone(whole: RunFolder, new_run: NewRun) -> None:
+    run = new_run("run")
+    shutil.copytree(whole.path, run.path, dirs_exist_ok=True)
+    shutil.rmtree(run.model)
+    (run.path / "result.json").unlink()
+    finished(run_ranks(run))
+    assert_as_if_nothing_had_happened(run, whole)
+    made, before = run.result(), whole.result()
+    assert made is not None
+    assert before is not None
+    assert {**made, "seconds": 0} == {**before, "seconds": 0}
+
+
+def test_without_held_out_conversations_the_last_weights_are_the_result(new_run: NewRun, dialogues: Path) -> None:
+    data = Data(paths=(str(dialogues),), max_length=CONTEXT, held_out_share=0.0)
+    run = new_run("run", data=data, evaluation=Evaluation(every_steps=3, blend=True))
+    finished(run_ranks(run))
+    result = run.result()
+    assert result is not None
+    assert result["held_out_loss"] is None
+    assert (run.model / "README.md").is_file()
 
 
 def test_the_best_and_the_newest_checkpoints_stay_and_the_export_is_the_best(new_run: NewRun) -> None:

@@ -11,8 +11,8 @@ from platolm.conversation import ASSISTANT, USER, Conversation, Message
 from platolm.dyadic import IGNORE_INDEX, PLATOLM, SOCRATIC, Turn
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from tests.unit.training.conftest import TINY_SHAPE, tiny_model
+from training.data.dialogues import encode_turns
 from training.ngram import KneserNey
-from training.rows import encode_turns
 from training.scoring import bits_per_byte, model_nats, nats_per_token, ngram_nats, targets_of
 
 

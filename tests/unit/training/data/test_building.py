@@ -77,6 +77,19 @@ def test_held_out_openings_are_apart_never_joined_and_written_once(
     assert sum(text.count("<") for text in train) == 3 * report.train.num_conversations
 
 
+def test_dialogues_with_other_roles_are_joined_too(tmp_path: Path, byte_tokenizer: HubTokenizer) -> None:
+    call = [("human", "Sum?"), ("function_call", "{}"), ("observation", "3"), ("gpt", "Three.")]
+    called = {"conversations": [{"from": name, "value": value} for name, value in call]}
+    for number, side in enumerate(Side):
+        folder = tmp_path / side
+        folder.mkdir()
+        report = build(folder, byte_tokenizer, side, called, called, record("Hi", "Hello"), join_share=1.0)
+        assert (report.num_used, report.train.num_rows) == (3, 1)
+        assert texts(folder, byte_tokenizer)[0].count("<") == (3, 3, 6)[number]
+        row = byte_tokenizer.decode(mapped_rows(folder, "train")["input_ids"][0])
+        assert "Function_call: {}Observation: 3Assistant: Three." in row or side is Side.SOCRATIC
+
+
 def test_ended_early_is_counted_once_for_each_conversation(tmp_path: Path, byte_tokenizer: HubTokenizer) -> None:
     records = [record("Hi", "Hello", "", "So"), record("One", "Two" * 30, "Three"), record("Hi", "Hello")]
     report = build(tmp_path, byte_tokenizer, Side.SOCRATIC, *records, turn_limits={"assistant": 50})

@@ -55,7 +55,7 @@ def test_names_and_places_do_not_count_but_order_does(
         {"split_long": False},
         {"bos_in_loss": False},
         {"held_out_share": 0.1},
-        {"split_seed": 1},
+        {"split_salt": "1"},
         {"turn_limits": {"user": 9}},
         {"join_share": 0.5},
         {"arrangements": 2},
@@ -72,7 +72,7 @@ def test_no_setting_was_forgotten_here() -> None:
     """A new field of `Data` makes this fail: add it above, and raise the format's version if rows change."""
     assert set(Data.model_fields) == {
         *("paths", "max_length", "split_long", "bos_in_loss", "held_out_share"),
-        *("split_seed", "turn_limits", "join_share", "arrangements"),
+        *("split_salt", "turn_limits", "join_share", "arrangements"),
     }
 
 

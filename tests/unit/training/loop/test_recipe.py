@@ -32,7 +32,7 @@ SHAPE = {"vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_layers"
     [
         ("socratic.side", "platolm", "socratic.side must be socratic, not platolm"),
         ("platolm.model.shape", SHAPE, r"platolm\.model\.shape: the loop fine-tunes a base"),
-        ("test.salt", "125", "test.salt must not be socratic.data.split_seed"),
+        ("test.share", 0.09, r"held_out_share must be above test\.share"),
         ("test.share", 0.0, "greater than 0"),
         ("nothing", 1, "Extra inputs"),
     ],
@@ -55,7 +55,7 @@ def test_changes_reach_every_group() -> None:
             "synthesis.max_turns=null",
             "socratic.schedule.max_steps=5",
             "platolm.optimizer.learning_rate=1e-5",
-            "test.share=0.1",
+            "test.share=0.02",
             "serve_while_training=false",
             'data=["a", "b"]',
         ],
@@ -63,7 +63,7 @@ def test_changes_reach_every_group() -> None:
     assert (loop.synthesis.conversations, loop.synthesis.max_turns) == (7, None)
     assert (loop.socratic.schedule.max_steps, loop.platolm.optimizer.learning_rate) == (5, 1e-5)
     assert loop.platolm.schedule == DEMO_LOOP.platolm.schedule
-    assert (loop.test.share, loop.serve_while_training, loop.data) == (0.1, False, ("a", "b"))
+    assert (loop.test.share, loop.serve_while_training, loop.data) == (0.02, False, ("a", "b"))
 
 
 @pytest.mark.parametrize(
