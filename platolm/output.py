@@ -10,7 +10,6 @@ a caller that is killed at any point goes on where it was.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -40,6 +39,7 @@ from platolm.dataset import (
     write_atomically,
 )
 from platolm.errors import OccupiedError, OutputError
+from platolm.held import held
 from platolm.runs import DeadConversation, RunProgress, RunRequest, RunSpec, Seed
 from platolm.summary import RunSummary, Tally
 
@@ -146,7 +146,7 @@ def open_run_folder(path: Path, request: RunRequest, *, api: str) -> Iterator[Ru
         OutputError: it cannot be created or read.
     """
     spec_digest, seeds_digest = request.spec.digest(), digest_of_seeds(request.seeds)
-    with _held(path):
+    with held(path, busy="another platolm run is writing to"):
         existing = _read_run_file(path)
         if existing is not None:
             _require_same_run(path, existing, spec_digest, seeds_digest)
@@ -219,25 +219,6 @@ def _require_same_run(path: Path, existing: RunFile, spec_digest: str, seeds_dig
             f"{path} holds another run (other {' and '.join(differing)}): give another --out, "
             "or the options that it was begun with (platolm run --show prints them)"
         )
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileExistsError, NotADirectoryError):
-        raise OccupiedError(f"{path} is, or lies below, a file: give a folder as --out") from None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be created: {error.strerror or error}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OccupiedError(f"another platolm run is writing to {path}: wait for it, or stop it first") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_unfinished_files(path: Path) -> None:

@@ -8,7 +8,6 @@ a guard, so that no rank outlives this process, and hears a stop once, however o
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import importlib
 import logging
 import os
@@ -20,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platolm.cli.console import print_notice
-from platolm.errors import InputError, OccupiedError, OutputError
+from platolm.errors import InputError, OccupiedError
+from platolm.held import held
 from platolm.stack.child import ChildProcess, Command
 from training.recipes.overrides import differing_keys
 from training.recipes.recipe import Recipe
@@ -156,7 +156,7 @@ def open_run(folder: RunFolder, recipe: Recipe, *, fresh: bool = False, shared: 
         OccupiedError: it holds something else, or another process trains there; nothing in it was touched.
         OutputError: it cannot be created or written.
     """
-    with _held(folder.path, shared=shared):
+    with held(folder.path, busy="another process trains in", shared=shared):
         was_begun = any(not name.startswith(".") for name in os.listdir(folder.path))
         if was_begun:
             _require_same(folder, recipe)
@@ -260,26 +260,6 @@ def _require_same(folder: RunFolder, recipe: Recipe) -> None:
             f"{folder.path} holds a run of another recipe (other {named}): give another --out, or the settings and "
             "data that it was begun with"
         )
-
-
-@contextmanager
-def _held(run_folder: Path, *, shared: bool) -> Iterator[None]:
-    try:
-        run_folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run_folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileExistsError, NotADirectoryError):
-        raise OccupiedError(f"{run_folder} is, or lies below, a file: give a folder as --out") from None
-    except OSError as error:
-        raise OutputError(f"{run_folder} cannot be created: {error.strerror or error}") from error
-    try:
-        try:
-            if not shared:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OccupiedError(f"another process trains in {run_folder}: wait for it, or stop it first") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

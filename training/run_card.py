@@ -51,10 +51,13 @@ def _results(result: Mapping[str, Any]) -> str:
     if result["held_out_loss"] is None:
         return ""
     before = result["held_out_loss_before"]
+    whose = f"at step {result['best_step']:,}"
+    if "share_of_the_way" in result:
+        whose = f"with the weights {result['share_of_the_way']:.0%} of the way from the base to the fine-tune"
     return (
         "## Held-out loss\n\nNats a token over the target turns of conversations that were kept out of training: "
         + (f"{before:.4f} before, " if before is not None else "")
-        + f"{result['held_out_loss']:.4f} at step {result['best_step']:,}, whose weights these are.\n"
+        + f"{result['held_out_loss']:.4f} {whose}, which are these.\n"
     )
 
 

@@ -26,9 +26,9 @@ _WORDS = ("what", "about", "the", "river", "boat", "soup", "garden", "winter", "
 
 @dataclass
 class FakeEngine:
-    """`latency_s` before each answer; the next `failures` requests get `failure_status`, the next `aborts` half an answer.
+    """`latency_s` before each answer; the next `failures` requests get `failure_status`.
 
-    Half an answer is what vLLM gives for a request that it ends itself while it stops.
+    The next `aborts` get half an answer: what vLLM gives for a request that it ends itself while it stops.
     """
 
     tokenizer_folder: Path

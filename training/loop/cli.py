@@ -95,14 +95,15 @@ def loop(
 
 
 def _resolve(name: str | None, data: list[Path], assignments: list[str]) -> LoopRecipe:
-    from training.loop.recipe import changed, loop_of
+    from training.loop.recipe import loop_of
+    from training.recipes.overrides import with_overrides
 
     if name is None:
         raise InputError("which loop? `platolm loop --list` names them, `platolm loop --help` shows how to begin")
     changes = list(assignments)
     if data:
         changes.append(f"data={json.dumps([os.path.abspath(path) for path in data])}")
-    return changed(loop_of(name), changes)
+    return with_overrides(loop_of(name), changes)
 
 
 def _run(resolved: LoopRecipe, path: Path, *, keep: bool) -> int:

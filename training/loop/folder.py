@@ -10,7 +10,6 @@ outdated/            outputs whose inputs have changed since; nothing is removed
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from platolm.dataset import SHAREGPT_FILE, write_atomically
 from platolm.errors import InputError, OccupiedError, OutputError
+from platolm.held import held
 from training.loop.recipe import LoopRecipe
 
 LOOP_FILE = "loop.json"
@@ -173,19 +173,8 @@ def open_loop(path: Path, loop: LoopRecipe) -> Iterator[LoopFolder]:
         OccupiedError: it holds something else, or another process works there; nothing in it was touched.
         OutputError: it cannot be created or written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be created ({error.strerror}): give another --out") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OccupiedError(f"another loop works in {path}: wait for it, or stop it first") from error
+    with held(path, busy="another loop works in"):
         if any(path.iterdir()) and not (path / LOOP_FILE).is_file():
             raise OccupiedError(f"{path} is not empty and holds no loop: give another --out")
         write_atomically(path / LOOP_FILE, loop.model_dump_json(indent=2).encode() + b"\n")
         yield LoopFolder(path)
-    finally:
-        os.close(descriptor)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platolm.errors import InputError
 from platolm.runs import DEFAULT_TEMPERATURE, Endings, RunRequest, RunSpec, Sampling, Seed, SeedMode, SideSpec
 from training.recipes.demo import DEMO_PLATOLM, DEMO_SOCRATIC
-from training.recipes.overrides import with_overrides
+from training.recipes.overrides import named
 from training.recipes.recipe import Recipe, Side
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -40,7 +38,7 @@ class Test(_Group):
 class Synthesis(_Group):
     """The run between the trained simulator and the teacher."""
 
-    conversations: PositiveInt = 400
+    conversations: PositiveInt = 1000
     seeds: Literal["free", "questions"] = "free"
     """free: the simulator opens by itself; questions: with the first questions of the training dialogues."""
     max_turns: Annotated[int, Field(ge=2)] | None = 6
@@ -119,69 +117,13 @@ def _demo(recipe: Recipe, *, max_steps: int, every_steps: int) -> Recipe:
 DEMO_LOOP = LoopRecipe(
     name="demo",
     purpose="the demo models' size: the whole loop in half an hour on two CPU cores",
-    socratic=_demo(DEMO_SOCRATIC, max_steps=120, every_steps=60),
-    platolm=_demo(DEMO_PLATOLM, max_steps=60, every_steps=30),
+    socratic=DEMO_SOCRATIC,
+    platolm=_demo(DEMO_PLATOLM, max_steps=160, every_steps=40),
 )
 
 LOOPS: Mapping[str, LoopRecipe] = {DEMO_LOOP.name: DEMO_LOOP}
 
 
 def loop_of(name: str) -> LoopRecipe:
-    """The loop of this name, or of this file in JSON or YAML (`platolm loop NAME --show` writes one).
-
-    Raises:
-        InputError: no such loop or file, or the file holds none.
-    """
-    if name in LOOPS:
-        return LOOPS[name]
-    path = Path(name)
-    if path.suffix not in (".json", ".yaml", ".yml"):
-        raise InputError(f"there is no loop {name}; `platolm loop --list` names them all")
-    try:
-        return LoopRecipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))  # JSON is YAML
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        raise InputError(f"{path} holds no loop: {_first(error)}") from error
-
-
-def changed(loop: LoopRecipe, assignments: Sequence[str]) -> LoopRecipe:
-    """The loop with each `group.key=value` put in; `socratic.…` and `platolm.…` are those of `platolm train`.
-
-    Raises:
-        InputError: an assignment is none, or its key or value does not fit.
-    """
-    tree = loop.model_dump(mode="json")
-    for side in _SIDES:
-        own = [one.removeprefix(f"{side}.") for one in assignments if one.startswith(f"{side}.")]
-        tree[side] = with_overrides(getattr(loop, side), own).model_dump(mode="json")
-    for assignment in assignments:
-        if assignment.partition(".")[0] not in _SIDES:
-            _put(tree, assignment)
-    try:
-        return LoopRecipe.model_validate(tree)
-    except ValidationError as error:
-        raise InputError(_first(error)) from error
-
-
-def _put(tree: dict[str, Any], assignment: str) -> None:
-    key, sign, text = assignment.partition("=")
-    if not sign:
-        raise InputError(f"{assignment} lacks a value: write {assignment}=VALUE")
-    *groups, last = key.split(".")
-    for group in groups:
-        tree = tree.get(group, {}) if isinstance(tree, dict) else {}
-    if not isinstance(tree, dict) or last not in tree:
-        raise InputError(f"there is no {key}; `platolm loop --show` prints every setting")
-    try:
-        tree[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{key}={text} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
+    """The loop of this name, or of this file; see `training.recipes.overrides.named`."""
+    return named(name, LOOPS, LoopRecipe, kind="loop", command="platolm loop")

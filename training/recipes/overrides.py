@@ -1,4 +1,4 @@
-"""Recipes from the command line: `group.key=value` on top of a recipe, and recipes from files.
+"""Settings from the command line: `group.key=value` on top of a recipe or a loop, and those from files.
 
 Values are read by the type of the field they are for: pydantic turns text into numbers, booleans and choices, JSON
 gives lists and groups, `null` empties what may be empty.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,24 +23,26 @@ from training.recipes.recipe import Recipe
 _NUM_SUGGESTIONS = 3
 _MAX_SHOWN_VALUE = 60
 
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
 Tree = dict[str, Any]
-"""A recipe as plain data: groups as dicts."""
+"""Settings as plain data: groups as dicts."""
 
 
-def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """The recipe with each `group.key=value` put in, the last one of a key counting.
+def with_overrides(settings: SettingsT, assignments: Sequence[str]) -> SettingsT:
+    """The settings with each `group.key=value` put in, the last one of a key counting.
 
     Raises:
         InputError: names every assignment that is none, key that is not there and value that does not fit.
     """
-    tree, problems = recipe.model_dump(mode="json"), []
+    model, tree, problems = type(settings), settings.model_dump(mode="json"), []
     for assignment in assignments:
         try:
-            _assign(tree, assignment)
+            _assign(tree, assignment, model)
         except ValueError as error:
             problems.append(str(error))
     try:
-        changed = Recipe.model_validate(tree)
+        changed = model.model_validate(tree)
     except ValidationError as error:
         problems += [_sentence(detail) for detail in error.errors()]
     if problems:
@@ -49,24 +51,29 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
 
 def recipe_of(name: str, recipes: Mapping[str, Recipe]) -> Recipe:
-    """The recipe of this name, or of this file in JSON or YAML (`platolm train NAME --show` writes one).
+    """The recipe of this name, or of this file; see `named`."""
+    return named(name, recipes, Recipe, kind="recipe", command="platolm train")
+
+
+def named(name: str, known: Mapping[str, SettingsT], model: type[SettingsT], *, kind: str, command: str) -> SettingsT:
+    """The settings of this name, or of this file in JSON or YAML (`COMMAND NAME --show` writes one).
 
     Raises:
-        InputError: no such recipe or file, or the file holds no recipe.
+        InputError: no such name or file, or the file holds no such settings.
     """
-    if name in recipes:
-        return recipes[name]
+    if name in known:
+        return known[name]
     path = Path(name)
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise InputError(f"there is no recipe {name}{_nearest(name, recipes)}; `platolm train --list` names them all")
+        raise InputError(f"there is no {kind} {name}{_nearest(name, known)}; `{command} --list` names them all")
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))  # JSON is YAML
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))  # JSON is YAML
     except OSError as error:
-        raise InputError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"the {kind} {path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise InputError(f"{path} holds no recipe: {'; '.join(map(_sentence, error.errors()))}") from error
+        raise InputError(f"{path} holds no {kind}: {'; '.join(map(_sentence, error.errors()))}") from error
 
 
 def differing_keys(one: Recipe, other: Recipe) -> list[str]:
@@ -83,13 +90,13 @@ def inner_model(annotation: Any) -> type[BaseModel] | None:
     return next(models, None)
 
 
-def _annotation(key: str) -> Any | None:
+def _annotation(key: str, model: type[BaseModel]) -> Any | None:
     """The type of a dotted key's value; None where there is no such key."""
-    annotation: Any = Recipe
+    annotation: Any = model
     for part in key.split("."):
-        model = inner_model(annotation)
-        if model is not None and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
+        group = inner_model(annotation)
+        if group is not None and part in group.model_fields:
+            annotation = group.model_fields[part].annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
         else:
@@ -97,7 +104,7 @@ def _annotation(key: str) -> Any | None:
     return annotation
 
 
-def _assign(tree: Tree, assignment: str) -> None:
+def _assign(tree: Tree, assignment: str, model: type[BaseModel]) -> None:
     """Put one `group.key=value` into the tree.
 
     Raises:
@@ -106,9 +113,9 @@ def _assign(tree: Tree, assignment: str) -> None:
     key, sign, value = assignment.partition("=")
     if not sign:
         raise ValueError(f"{assignment} lacks a value: write {assignment}=VALUE")
-    annotation = _annotation(key)
+    annotation = _annotation(key, model)
     if annotation is None:
-        raise ValueError(f"there is no {key}{_suggestion(key)}")
+        raise ValueError(f"there is no {key}{_suggestion(key, model)}")
     try:
         _put(tree, key.split("."), _plain(value, annotation))
     except json.JSONDecodeError as error:
@@ -144,9 +151,9 @@ def _sentence(detail: ErrorDetails) -> str:
     return f"{where}: {message}{shown}"
 
 
-def _suggestion(key: str) -> str:
+def _suggestion(key: str, model: type[BaseModel]) -> str:
     """The keys that were meant, perhaps: alike as a whole, or of the same last part in another group."""
-    known = list(_keys(Recipe))
+    known = list(_keys(model))
     same_end = [one for one in known if one.rpartition(".")[2] == key.rpartition(".")[2]]
     return _nearest(key, known, first=same_end)
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.bpe import BOS_ID, EOS_ID, PAD_ID, train_tokenizer
+from training.checkpoints import newest_checkpoint
 from training.recipes.recipe import Batch, Data, Evaluation, Memory, Model, Optimizer, Recipe, Schedule, Side
 from training.run_folder import RunFolder
 
@@ -148,7 +149,18 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 
 def losses(folder: RunFolder) -> dict[int, float]:
-    """Training loss by step, from the newest checkpoint's log."""
-    newest = max(folder.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    log = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    return {entry["step"]: entry["loss"] for entry in log if "loss" in entry}
+    """Training loss by step."""
+    return {int(entry["step"]): entry["loss"] for entry in log_of(folder) if "loss" in entry}
+
+
+def evaluations(folder: RunFolder) -> list[dict[str, float]]:
+    """What every evaluation said, in order."""
+    return [entry for entry in log_of(folder) if "eval_loss" in entry]
+
+
+def log_of(folder: RunFolder) -> list[dict[str, float]]:
+    """The newest checkpoint's log."""
+    newest = newest_checkpoint(folder.checkpoints)
+    assert newest is not None
+    log: list[dict[str, float]] = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return log

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
-from tests.integration.training.conftest import CONTEXT, NewRun, finished, gradients, run_ranks, weights
+from platolm.dyadic import IGNORE_INDEX
+from tests.integration.training.conftest import CONTEXT, NewRun, evaluations, finished, gradients, run_ranks, weights
+from training.data import prepare
+from training.models import load_model
 from training.recipes.recipe import Batch, Lora, Memory, Model, Schedule
+from training.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow]
 
@@ -48,6 +56,39 @@ def test_every_cut_of_a_step_has_the_same_gradient_on_one_device(new_run: NewRun
     assert any("lm_head" in name for name in reference)
     for run in runs.values():
         assert_same_gradients(reference, gradients(run))
+
+
+def test_held_out_loss_is_a_mean_over_tokens_and_is_told_by_turn(new_run: NewRun, untied_base: Path) -> None:
+    runs = [new_run(name, batch=batch, **ONE_STEP) for name, batch in (("padded", PADDED), ("packed", PACKED))]
+    finished(run_ranks(*runs))
+    by_turn = nats_by_turn(runs[0], load_model(untied_base))
+    every = [nats for some in by_turn.values() for nats in some]
+    for run in runs:
+        result = run.result()
+        assert result is not None
+        assert result["held_out_loss_before"] == pytest.approx(sum(every) / len(every), rel=1e-5)
+        first = evaluations(run)[0]
+        for turn, some in by_turn.items():
+            assert first[f"eval_loss_turn_{turn + 1}"] == pytest.approx(sum(some) / len(some), rel=1e-5)
+        assert first["eval_perplexity"] == pytest.approx(math.exp(result["held_out_loss_before"]))
+    assert len(by_turn) > 2
+
+
+def nats_by_turn(run: RunFolder, model: PreTrainedModel) -> dict[int, list[float]]:
+    """−log P of each label of the held-out rows, one row at a time, by the target turn that it belongs to."""
+    recipe = run.recipe()
+    rows = prepare(recipe.data, recipe.side, recipe.model.path, run.path / "cache" / "platolm" / "rows").held_out
+    found: dict[int, list[float]] = defaultdict(list)
+    for row in rows:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+        turn = row["first_turn"] - 1
+        for position, label in enumerate(row["labels"]):
+            if label == IGNORE_INDEX:
+                continue
+            turn += row["labels"][position - 1] == IGNORE_INDEX
+            found[turn].append(-torch.log_softmax(logits[position - 1], dim=-1)[label].item())
+    return found
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])
@@ -91,7 +132,7 @@ def test_adapters_are_trained_alone_sharded_or_not_and_exported_merged(new_run: 
     finished(run_ranks(alone))
     finished(run_ranks(together, num_ranks=2))
     assert (alone.adapters / "adapter_model.safetensors").is_file()
-    base = weights_of(untied_base)
+    base = load_file(untied_base / "model.safetensors")
     merged = weights(alone)
     assert merged.keys() == base.keys()
     changed = {name for name, weight in merged.items() if not torch.equal(weight, base[name].bfloat16())}
@@ -100,9 +141,3 @@ def test_adapters_are_trained_alone_sharded_or_not_and_exported_merged(new_run: 
     }  # fmt: skip
     for name, weight in merged.items():
         torch.testing.assert_close(weight, weights(together)[name], atol=2e-2, rtol=0, msg=name)
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")

@@ -53,5 +53,10 @@ def tiny_loop(data: Path, tmp_path: Path) -> LoopRecipe:
     for name in ("base", "teacher"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(name, encoding="utf-8")
-    changes = {"data": (str(data),), "teacher": str(tmp_path / "teacher"), "test": Test(share=0.2, salt="another"), **recipes}
+    changes = {
+        "data": (str(data),),
+        "teacher": str(tmp_path / "teacher"),
+        "test": Test(share=0.2, salt="another"),
+        **recipes,
+    }
     return DEMO_LOOP.model_copy(update=changes)

@@ -15,7 +15,8 @@ from platolm.errors import InputError, TrainingError
 from training.loop import cli
 from training.loop import run as run_module
 from training.loop.folder import LoopFolder
-from training.loop.recipe import DEMO_LOOP, LoopRecipe, changed
+from training.loop.recipe import DEMO_LOOP, LoopRecipe
+from training.recipes.overrides import with_overrides
 
 app = typer.Typer(rich_markup_mode="markdown")
 cli.register(app)
@@ -79,7 +80,7 @@ def test_what_is_shown_can_be_given_again(tmp_path: Path) -> None:
 def test_a_finished_loop_shows_its_losses(fake: type[FakeLoop], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--data", "people.jsonl", "--out", "out"])
     assert result.exit_code == 0, result.output
-    assert fake.made == [changed(DEMO_LOOP, [f'data=["{tmp_path}/people.jsonl"]'])]
+    assert fake.made == [with_overrides(DEMO_LOOP, [f'data=["{tmp_path}/people.jsonl"]'])]
     for words in ("295", "3.9000", "3.8000", "-0.1000 [-0.1200, -0.0800]", "more in out/05-evaluate/report.md"):
         assert words in result.stdout
     assert (tmp_path / "out" / "loop.json").is_file()

@@ -8,7 +8,8 @@ import pytest
 
 from platolm.errors import InputError, OccupiedError, OutputError
 from training.loop.folder import LOOP_FILE, LoopFolder, Stage, open_loop
-from training.loop.recipe import DEMO_LOOP, changed
+from training.loop.recipe import DEMO_LOOP
+from training.recipes.overrides import with_overrides
 
 COMPLETE = {
     Stage.CLEAN: ["train.jsonl", "test.jsonl", "report.json"],
@@ -96,7 +97,7 @@ def test_the_stack_of_other_dialogues_goes_with_them(folder: LoopFolder) -> None
 def test_the_folder_keeps_the_resolved_recipe(tmp_path: Path) -> None:
     path = tmp_path / "loop"
     for steps in (1, 2):
-        loop = changed(DEMO_LOOP, [f"socratic.schedule.max_steps={steps}"])
+        loop = with_overrides(DEMO_LOOP, [f"socratic.schedule.max_steps={steps}"])
         with open_loop(path, loop) as folder:
             assert folder.loop() == loop
     (path / LOOP_FILE).write_text("{}")

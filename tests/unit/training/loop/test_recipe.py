@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from platolm.cli.app import app
 from platolm.errors import InputError
 from platolm.runs import Seed, SeedMode
-from training.loop.recipe import DEMO_LOOP, LOOPS, LoopRecipe, Synthesis, changed, loop_of
+from training.loop.recipe import DEMO_LOOP, LOOPS, LoopRecipe, Synthesis, loop_of
+from training.recipes.overrides import with_overrides
 from training.sources import HELD_OUT_SHARE
 
 
@@ -48,7 +49,7 @@ def test_what_does_not_fit_is_refused(key: str, value: Any, problem: str) -> Non
 
 
 def test_changes_reach_every_group() -> None:
-    loop = changed(
+    loop = with_overrides(
         DEMO_LOOP,
         [
             "synthesis.conversations=7",
@@ -75,17 +76,17 @@ def test_changes_reach_every_group() -> None:
         ("name.first=1", "there is no name.first"),
         ("socratic.schedule.max_stps=1", "max_stps"),
         ("synthesis.temperature=hot", "synthesis.temperature: "),
-        ("data=[", "data=. cannot be read"),
+        ("data=[", "data=.: broken JSON"),
     ],
 )
 def test_changes_that_cannot_be_made(assignment: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        changed(DEMO_LOOP, [assignment])
+        with_overrides(DEMO_LOOP, [assignment])
 
 
 def test_a_loop_comes_back_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
-    mine = changed(DEMO_LOOP, ["name=mine"])
+    mine = with_overrides(DEMO_LOOP, ["name=mine"])
     path.write_text(mine.model_dump_json(), encoding="utf-8")
     assert loop_of(str(path)) == mine
     assert loop_of("demo") is DEMO_LOOP

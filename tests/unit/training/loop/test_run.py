@@ -22,8 +22,9 @@ from platolm.summary import RunSummary
 from training.loop import run as run_module
 from training.loop.children import stage_argv
 from training.loop.folder import LoopFolder, Stage, open_loop
-from training.loop.recipe import LoopRecipe, changed
+from training.loop.recipe import LoopRecipe
 from training.loop.run import Loop
+from training.recipes.overrides import with_overrides
 
 ResultT = TypeVar("ResultT")
 
@@ -227,7 +228,7 @@ async def test_a_change_makes_anew_what_hangs_on_it(
     bench: Bench, tiny_loop: LoopRecipe, assignment: str, first: int
 ) -> None:
     await bench.go(tiny_loop)
-    await bench.go(changed(tiny_loop, [assignment]))
+    await bench.go(with_overrides(tiny_loop, [assignment]))
     expected = STAGES[first:] if first < 4 else ["05-evaluate"]
     assert bench.made == expected
     assert bench.skipped == [stage for stage in STAGES if stage not in expected]
@@ -294,7 +295,7 @@ async def test_a_stack_that_dies_ends_the_stage_beside_it(bench: Bench, tiny_loo
 
 
 async def test_the_stack_may_make_room_for_the_training(bench: Bench, tiny_loop: LoopRecipe) -> None:
-    await bench.go(changed(tiny_loop, ["serve_while_training=false"]))
+    await bench.go(with_overrides(tiny_loop, ["serve_while_training=false"]))
     assert bench.stack.started == [("02-socratic", "teacher"), ("02-socratic", "model")]
     assert bench.stack.replaced == []
     record = LoopFolder(bench.path).record(Stage.SERVE)
@@ -329,7 +330,7 @@ async def test_kept_it_serves_the_new_pair_until_it_is_stopped(
 
 
 async def test_questions_come_from_the_training_dialogues(bench: Bench, tiny_loop: LoopRecipe) -> None:
-    await bench.go(changed(tiny_loop, ["synthesis.seeds=questions", "synthesis.conversations=7"]))
+    await bench.go(with_overrides(tiny_loop, ["synthesis.seeds=questions", "synthesis.conversations=7"]))
     [request] = bench.requests
     lines = (bench.path / "01-clean" / "train.jsonl").read_text().splitlines()
     openings = [json.loads(line)["conversations"][0]["value"] for line in lines]
