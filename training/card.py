@@ -218,7 +218,7 @@ def _simulation_table(findings: Mapping[str, Any]) -> str:
     lines = ["| measure | value |", "|---|---|"]
     for role, share in findings["ended_by_role"].items():
         lines.append(f"| {role} utterances that end by themselves | {share:.1%} |")
-        lines.append(f"| tokens of a {role} utterance | {findings['tokens_by_role'][role]:.1f} |")
+        lines.append(f"| tokens of an utterance, {role} | {findings['tokens_by_role'][role]:.1f} |")
     lines.append(f"| utterances | {findings['num_utterances']:,} |")
     lines.append(f"| empty utterances | {findings['empty']:.2%} |")
     lines.append(f"| said before by the same side in the same dialogue | {findings['repeated']:.2%} |")

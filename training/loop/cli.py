@@ -135,7 +135,14 @@ def losses_table(report: Mapping[str, Any], folder: Path) -> Table:
     from rich.table import Table
 
     title = "Held-out loss, nats a token, and the difference with its 95 % interval"
-    table = Table(title=title, caption=f"more in {folder}/report.md", caption_justify="left", box=box.SIMPLE)
+    table = Table(
+        title=title,
+        caption=f"more in {folder}/report.md",
+        caption_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in ("side", "turns", "dialogues", "before", "after", "difference"):
         table.add_column(name, justify="left" if name in ("side", "turns") else "right", no_wrap=True)
     for side in report["sides"]:
