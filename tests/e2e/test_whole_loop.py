@@ -104,7 +104,7 @@ def own(stack: RunningStack, tmp_path: Path) -> Iterator[OwnOrchestrator]:
     redis.start()
     with simulator.running(), respondent.running():
         api = api_process(tmp_path, redis.url, segment_age_s=0.5).start()
-        worker = worker_process(tmp_path, redis.url, simulator.url, respondent.url, lease_s=4.0).start()
+        worker = worker_process(tmp_path, redis.url, simulator.url, respondent.url, lease_s=10.0).start()
         yield OwnOrchestrator(redis, api, worker, {USER: simulator, ASSISTANT: respondent}, tmp_path / "data")
         worker.end()
         api.end()

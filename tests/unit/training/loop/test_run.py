@@ -22,7 +22,7 @@ from platolm.summary import RunSummary
 from training.loop import run as run_module
 from training.loop.children import stage_argv
 from training.loop.folder import LoopFolder, Stage, open_loop
-from training.loop.recipe import LoopRecipe
+from training.loop.recipe import DEMO_LOOP, LoopRecipe
 from training.loop.run import Loop
 from training.recipes.overrides import with_overrides
 
@@ -189,7 +189,7 @@ async def test_every_stage_is_made_once(bench: Bench, tiny_loop: LoopRecipe) -> 
     assert bench.stack.started == [("02-socratic", "teacher")]
     assert bench.stack.replaced == [{"respondent": str(bench.path / "04-platolm" / "model")}]
     assert bench.stack.num_running == 0
-    assert [request.spec.conversations for request in bench.requests] == [400]
+    assert [request.spec.conversations for request in bench.requests] == [DEMO_LOOP.synthesis.conversations]
 
     await bench.go(tiny_loop)
     assert (bench.made, bench.skipped) == ([], STAGES)
@@ -210,7 +210,7 @@ async def test_the_records_hold_commands_and_figures(bench: Bench, tiny_loop: Lo
     assert figures[Stage.SERVE]["answer"] == "Because."
     commands = [record.command for record in records.values() if record is not None]
     assert commands[0] == f"python -m training.loop.clean {bench.path}"
-    assert commands[2].startswith("platolm run --conversations 400 ")
+    assert commands[2].startswith(f"platolm run --conversations {DEMO_LOOP.synthesis.conversations} ")
     assert commands[5].startswith("platolm replace --respondent-model ")
 
 
