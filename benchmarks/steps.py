@@ -70,6 +70,9 @@ def main(
     conversations: Annotated[int, typer.Option(min=1, help="Of a step.")] = 64,
     steps: Annotated[int, typer.Option(min=2, help="Of a run; the first is not counted.")] = 3,
     pairs: Annotated[int, typer.Option(min=1, help="Runs of each way, in turn.")] = 3,
+    rows_a_pass: Annotated[
+        int, typer.Option(min=1, help="Longest rows of a forward pass: few on a CPU, whose caches are small.")
+    ] = 16 if torch.cuda.is_available() else 2,
     bf16: Annotated[bool, typer.Option("--bf16/--float32", help="Compute in bf16, or in float32.")] = True,
 ) -> None:
     """Print target tokens/s of both, their ratio, and how far the losses are apart."""
@@ -84,7 +87,7 @@ def main(
         side=side,
         model=Model(path=model),
         data=Data(max_length=max_length),
-        batch=Batch(size=conversations, micro_tokens=16 * max_length, layout="auto"),
+        batch=Batch(size=conversations, micro_tokens=rows_a_pass * max_length),
         optimizer=Optimizer(learning_rate=1e-5),
         schedule=Schedule(max_steps=steps),
         memory=Memory(bf16=bf16),

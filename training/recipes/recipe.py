@@ -107,7 +107,7 @@ class Batch(_Group):
     auto: packed on a GPU, padded on a CPU, where attention over a pack is dense."""
     micro_tokens: PositiveInt = 16384
     """Tokens of one forward pass on one device, padding included: what memory allows."""
-    pad_multiple: PositiveInt = 64
+    pad_multiple: PositiveInt = 8
     """Padded rows are as wide as the next multiple: few distinct shapes."""
 
 
