@@ -57,7 +57,7 @@ def test_free_conversations(stack: RunningStack, tmp_path: Path) -> None:
     assert len(openings) >= 0.8 * 64
     turns = [turn for record in records for turn in record["turns"]]
     self_ended = [turn for turn in turns if turn["finish_reason"] == "stop" and turn["num_tokens"] <= 192]
-    assert len(self_ended) >= 0.92 * len(turns), "95.4 % were measured; the bound leaves room for sampling"
+    assert len(self_ended) >= 0.92 * len(turns), "96.9 % were measured; the bound leaves room for sampling"
     assert sum(record["num_rounds"] for record in records) / 64 >= 3
 
 
