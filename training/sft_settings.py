@@ -60,7 +60,7 @@ def sft_config(
         disable_tqdm=True,
         report_to=["wandb"] if recipe.evaluation.wandb else "none",
         seed=recipe.seed,
-        **_checkpointing(recipe, num_devices),
+        **_checkpointing(recipe),
         **_sharding(recipe, num_devices, layer_classes),
     )
 
@@ -77,7 +77,7 @@ def is_sharded(recipe: Recipe, num_devices: int) -> bool:
     return num_devices > 1 and recipe.memory.sharding != "ddp"
 
 
-def _checkpointing(recipe: Recipe, num_devices: int) -> dict[str, Any]:
+def _checkpointing(recipe: Recipe) -> dict[str, Any]:
     kind = recipe.memory.checkpointing
     if kind == "none":
         return {"gradient_checkpointing": False}
