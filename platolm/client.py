@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from platolm.dataset import ManifestEntry
 from platolm.errors import ApiError, InputError
-from platolm.runs import DeadConversation, RunProgress, RunRequest, TurnEvent
+from platolm.runs import DeadConversation, RunProgress, TurnEvent
+from platolm.runs_api import (
+    DEFAULT_PAGE_SIZE,
+    ConversationDetail,
+    ConversationPage,
+    ConversationState,
+    DatasetFormat,
+    DeadList,
+    Manifest,
+    RetriedDead,
+    RunList,
+)
+from platolm.spec import RunRequest
 
 DEFAULT_API_URL = "http://127.0.0.1:8000"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -30,34 +43,21 @@ _EVENT_SILENCE_S = 30.0
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class _RunList(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    runs: list[RunProgress]
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    entries: list[ManifestEntry]
-
-
-class _Dead(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    dead: list[DeadConversation]
-
-
 class OrchestratorClient:
     """An asynchronous client of one orchestrator; use it as a context manager.
 
     Every method raises `ApiError`, whose `retryable` says whether the same call may succeed later. An address that is
-    none raises `InputError`.
+    none, or a key that no header carries, raises `InputError`.
     """
 
-    def __init__(self, url: str = DEFAULT_API_URL, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str = DEFAULT_API_URL, *, api_key: str | None = None, timeout_s: float = 30.0) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise InputError(f"{url}: an API address begins with http:// or https://")
         self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S), trust_env=not _is_loopback(self.url)
+            timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
+            trust_env=not _is_loopback(self.url),
+            headers=_authorization(api_key),
         )
 
     async def __aenter__(self) -> Self:
@@ -82,30 +82,77 @@ class OrchestratorClient:
 
     async def runs(self) -> list[RunProgress]:
         """Every run that the API knows."""
-        return _parsed(_RunList, await self._call("GET", "/v1/runs")).runs
+        return _parsed(RunList, await self._call("GET", "/v1/runs")).runs
 
     async def run(self, run_id: str) -> RunProgress:
         """How far a run is."""
-        return _parsed(RunProgress, await self._call("GET", f"/v1/runs/{run_id}"))
+        return _parsed(RunProgress, await self._call("GET", _run_path(run_id)))
+
+    async def pause(self, run_id: str) -> RunProgress:
+        """Hand out nothing new of a run; what is in flight stops after its utterance."""
+        return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "pause")))
+
+    async def resume(self, run_id: str) -> RunProgress:
+        """Have a paused run go on."""
+        return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "resume")))
+
+    async def cancel(self, run_id: str) -> RunProgress:
+        """Give up what of a run is not finished; its dataset keeps what is."""
+        return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "cancel")))
+
+    async def retry_dead(self, run_id: str) -> RetriedDead:
+        """Hand the dead conversations out again, each from its last turn on."""
+        return _parsed(RetriedDead, await self._call("POST", _run_path(run_id, "retry-dead")))
+
+    async def conversations(
+        self,
+        run_id: str,
+        *,
+        state: ConversationState | None = None,
+        cursor: str | None = None,
+        limit: int = DEFAULT_PAGE_SIZE,
+    ) -> ConversationPage:
+        """A page of a run's conversations; `cursor` is the `next_cursor` of the page before."""
+        wanted = {"state": state, "cursor": cursor, "limit": limit}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        response = await self._call("GET", _run_path(run_id, "conversations"), params=params)
+        return _parsed(ConversationPage, response)
+
+    async def conversation(self, conversation_id: str) -> ConversationDetail:
+        """One conversation with its turns."""
+        path = f"/v1/conversations/{quote(conversation_id, safe='')}"
+        return _parsed(ConversationDetail, await self._call("GET", path))
+
+    async def dataset(self, run_id: str, form: DatasetFormat = DatasetFormat.SHAREGPT) -> AsyncGenerator[bytes, None]:
+        """What is committed of a run so far, as one file's bytes; a stream that is cut short is an `ApiError`."""
+        timeout = httpx2.Timeout(_BULK_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
+        url, params = self.url + _run_path(run_id, "dataset"), {"format": form}
+        with _as_api_errors(self.url):
+            async with self._http.stream("GET", url, params=params, timeout=timeout) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                async for chunk in response.aiter_bytes():
+                    yield chunk
 
     async def manifest(self, run_id: str, *, after: int = 0) -> list[ManifestEntry]:
         """The committed segments numbered above `after`."""
-        response = await self._call("GET", f"/v1/runs/{run_id}/manifest", params={"after": after})
-        return _parsed(_Manifest, response).entries
+        response = await self._call("GET", _run_path(run_id, "manifest"), params={"after": after})
+        return _parsed(Manifest, response).entries
 
     async def segment(self, run_id: str, name: str) -> bytes:
         """A segment's bytes as they were committed; compare them with the manifest's sha256."""
-        return (await self._call("GET", f"/v1/runs/{run_id}/segments/{name}", timeout=_BULK_TIMEOUT_S)).content
+        return (await self._call("GET", _run_path(run_id, "segments", name), timeout=_BULK_TIMEOUT_S)).content
 
     async def dead(self, run_id: str) -> list[DeadConversation]:
         """The conversations that failed for good."""
-        return _parsed(_Dead, await self._call("GET", f"/v1/runs/{run_id}/dead")).dead
+        return _parsed(DeadList, await self._call("GET", _run_path(run_id, "dead"))).dead
 
     async def events(self, run_id: str) -> AsyncIterator[TurnEvent | RunProgress]:
         """What happens in a run from now on, until the server ends the stream (the run is complete, or it stops)."""
         with _as_api_errors(self.url):
             timeout = httpx2.Timeout(_EVENT_SILENCE_S, connect=_CONNECT_TIMEOUT_S)
-            async with self._http.sse(f"{self.url}/v1/runs/{run_id}/events", timeout=timeout) as source:
+            async with self._http.sse(self.url + _run_path(run_id, "events"), timeout=timeout) as source:
                 if source.response.is_error:
                     await source.response.aread()
                     raise _refusal(source.response)
@@ -121,6 +168,17 @@ class OrchestratorClient:
         if response.is_error:
             raise _refusal(response)
         return response
+
+
+def _run_path(run_id: str, *parts: str) -> str:
+    return "/".join(["/v1/runs", *(quote(part, safe="") for part in (run_id, *parts))])
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    key = (api_key or "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InputError("the API key holds characters that no HTTP header carries")
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _is_loopback(url: str) -> bool:
@@ -148,7 +206,8 @@ def _as_api_errors(url: str) -> Iterator[None]:
 def _refusal(response: httpx2.Response) -> ApiError:
     status = response.status_code
     retryable = status in _RETRYABLE_STATUS
-    return ApiError(f"the API says: {_detail(response)} (HTTP {status})", status=status, retryable=retryable)
+    hint = "; give it a key (PLATOLM_API_KEY)" if status == 401 else ""
+    return ApiError(f"the API says: {_detail(response)} (HTTP {status}){hint}", status=status, retryable=retryable)
 
 
 def _detail(response: httpx2.Response) -> str:

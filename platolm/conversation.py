@@ -33,6 +33,7 @@ class TerminationReason(StrEnum):
 
     CONTEXT_FULL = "context_full"
     USER_ENDED = "user_ended"
+    STOP_PHRASE = "stop_phrase"
     TURN_LIMIT = "turn_limit"
     REPETITION = "repetition"
     EMPTY = "empty"

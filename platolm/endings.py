@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from platolm.conversation import ASSISTANT, USER, TerminationReason
-from platolm.runs import Endings
+from platolm.spec import Endings
 
 MIN_REPEATED_WORDS = 4
 """A shorter utterance ("Thank you!") may come again; it counts as repeated only twice in a row."""
 LOOP_MIN_REPEATS = 4
 LOOP_MIN_WORDS = 24
 LOOP_MAX_PERIOD = 40
+END_MARKERS = ("<e>",)
+"""How Socratic says that it has nothing more to ask (experimental in the original)."""
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_AVOIDABLE = frozenset(
+    {
+        TerminationReason.USER_ENDED,
+        TerminationReason.STOP_PHRASE,
+        TerminationReason.REPETITION,
+        TerminationReason.EMPTY,
+    }
+)
 
 
 class FinishReason(StrEnum):
@@ -52,11 +65,32 @@ def ending_of(turns: Sequence[SpokenTurn], endings: Endings) -> TerminationReaso
         return TerminationReason.CONTEXT_FULL
     if not last.content.strip():
         return TerminationReason.EMPTY
+    if last.role == USER and last.finish_reason is not FinishReason.SEED:
+        if endings.user_ended and any(marker in last.content for marker in END_MARKERS):
+            return TerminationReason.USER_ENDED
+        if endings.stop_phrases and says_one_of(last.content, endings.stop_phrases):
+            return TerminationReason.STOP_PHRASE
     if endings.repetition and last.finish_reason is not FinishReason.SEED and (repeats_itself(turns) or is_loop(last)):
         return TerminationReason.REPETITION
     if endings.max_turns is not None and last.role == ASSISTANT and len(turns) + 2 > endings.max_turns:
         return TerminationReason.TURN_LIMIT
     return None
+
+
+def should_regenerate(reason: TerminationReason | None, num_turns: int, endings: Endings) -> bool:
+    """Whether an utterance that ends a conversation of `num_turns` turns (itself included) should be made again.
+
+    Too early an end, or a blank one where blanks do not end; how often is bounded by the run's `retries`.
+    """
+    if reason is TerminationReason.EMPTY and not endings.empty:
+        return True
+    return reason in _AVOIDABLE and num_turns < endings.min_turns
+
+
+def says_one_of(text: str, phrases: Sequence[str]) -> bool:
+    """Whether a text holds one of the phrases as whole words; case and white space do not count."""
+    said = f" {' '.join(_WORD.findall(text.casefold()))} "
+    return any(f" {' '.join(_WORD.findall(phrase.casefold()))} " in said for phrase in phrases)
 
 
 def repeats_itself(turns: Sequence[SpokenTurn]) -> bool:

@@ -6,8 +6,11 @@ PlatoLMError
 │   ├── BadLinesError         a file has lines that cannot be used; carries every one of them
 │   │   ├── SeedError            a seed file
 │   │   └── RecordsError         a file of conversations
+│   ├── SpecError             a run's spec is wrong; carries every problem with its path
 │   └── TokenizerError        a folder holds no usable tokenizer
 ├── SpeakerError            a model server did not make the utterance; `retryable` says whether to ask again
+│   ├── EngineAwayError       nobody is there: the connection was refused, reset or closed
+│   └── MisconfiguredError    it never will as it is asked: another model, no such path, a key that is refused
 ├── OutputError             a dataset folder cannot be written or read
 │   └── OccupiedError         it holds something else, or another process works in it
 ├── ApiError                the orchestrator's API refused a request; carries its status
@@ -59,6 +62,31 @@ class RecordsError(BadLinesError):
     """A file of conversations cannot be used as it is."""
 
 
+@dataclass(frozen=True)
+class SpecProblem:
+    """What is wrong at one place of a run's spec.
+
+    `path` is dotted, empty where the whole is meant; `line` counts from 1, None where there is no file or no telling.
+    """
+
+    path: str
+    reason: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        parts = [f"line {self.line}" if self.line is not None else "", self.path, self.reason]
+        return ": ".join(part for part in parts if part)
+
+
+class SpecError(InputError):
+    """A run's spec is wrong, or cannot be read; `problems` holds everything that was found."""
+
+    def __init__(self, source: str, problems: Sequence[SpecProblem]) -> None:
+        said = str(problems[0]) if len(problems) == 1 else f"{len(problems)} problems in the spec"
+        super().__init__(f"{source}: {said}")
+        self.problems = tuple(problems)
+
+
 class TokenizerError(InputError):
     """A folder or hub name gives no tokenizer that the dyadic format can use."""
 
@@ -76,6 +104,17 @@ class SpeakerError(PlatoLMError):
         self.status = status
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class EngineAwayError(SpeakerError):
+    """The connection was refused, reset or closed: the engine is gone, or was for a moment."""
+
+
+class MisconfiguredError(SpeakerError):
+    """What is asked for is not there: another model is served, the path is unknown, the key is refused.
+
+    Every conversation of the run would fail alike, so that the run has to wait for a person.
+    """
 
 
 class OutputError(PlatoLMError):

@@ -12,7 +12,8 @@ from platolm.client import OrchestratorClient
 from platolm.dataset import ManifestEntry
 from platolm.errors import ApiError
 from platolm.output import RunFolder, segment_is_whole
-from platolm.runs import RunProgress, RunRequest, RunState, TurnEvent
+from platolm.runs import RunProgress, RunState, TurnEvent
+from platolm.spec import RunRequest
 from platolm.summary import RunSummary
 
 DEFAULT_GIVE_UP_AFTER_S = 600.0
@@ -135,6 +136,81 @@ async def _known_run(client: OrchestratorClient, run_id: str, folder: RunFolder)
         ) from error
 
 
+def state_notice(before: RunProgress | None, now: RunProgress) -> str | None:
+    """What a person should be told when a run's state is another than before; None where there is nothing to say."""
+    told = (before.state, before.pause) if before is not None else (RunState.RUNNING, None)
+    if (now.state, now.pause) == told:
+        return None
+    if now.state is RunState.PAUSED:
+        reason = f" by the {now.pause.by}: {now.pause.reason}" if now.pause is not None else ""
+        return f"the run is paused{reason}; `platolm runs resume {now.id}` has it go on"
+    if now.state is RunState.CANCELLING:
+        return "the run is being cancelled; what is finished still comes home"
+    if now.state is RunState.CANCELLED:
+        return f"the run was cancelled: {now.committed:,} of {now.conversations:,} conversations are in its dataset"
+    return "the run goes on" if now.state is RunState.RUNNING else None
+
+
+async def follow(
+    client: OrchestratorClient,
+    progress: RunProgress,
+    watcher: Watcher,
+    *,
+    give_up_after_s: float = DEFAULT_GIVE_UP_AFTER_S,
+) -> RunProgress:
+    """Show a run to the watcher until it is over, and return its last progress.
+
+    Raises:
+        ApiError: the API no longer knows the run, or has not answered for `give_up_after_s`.
+    """
+    listener = _Listener(client, watcher, progress, give_up_after_s)
+    await listener.listen()
+    return listener.progress
+
+
+class _Listener:
+    """Knows how far a run is, and tells the watcher."""
+
+    def __init__(
+        self, client: OrchestratorClient, watcher: Watcher, progress: RunProgress, give_up_after_s: float
+    ) -> None:
+        self._client = client
+        self._watcher = watcher
+        self._patience = Patience(give_up_after_s, watcher)
+        self._told: RunProgress | None = None
+        self.progress = progress
+        self.news = asyncio.Event()
+        """Set at each progress; who waits for the next one clears it."""
+        self._note(progress)
+
+    async def listen(self) -> None:
+        """Return when the run is over."""
+        while not self.progress.state.is_over:
+            await self._patience.through(self._listen_once)
+
+    async def _listen_once(self) -> None:
+        self._note(await self._client.run(self.progress.id))
+        self._patience.answered()
+        if self.progress.state.is_over:
+            return
+        async for event in self._client.events(self.progress.id):
+            self._patience.answered()
+            if isinstance(event, RunProgress):
+                self._note(event)
+            else:
+                self._watcher.turn(event)
+        if not self.progress.state.is_over:
+            await asyncio.sleep(_FIRST_PAUSE_S)
+
+    def _note(self, progress: RunProgress) -> None:
+        notice = state_notice(self._told, progress)
+        self.progress = self._told = progress
+        self._watcher.progress(progress)
+        if notice is not None:
+            self._watcher.notice(notice)
+        self.news.set()
+
+
 class _Mirror:
     """One run followed to its end: a listener notes how far it is, a fetcher gets what is committed."""
 
@@ -148,61 +224,38 @@ class _Mirror:
     ) -> None:
         self._client = client
         self._folder = folder
-        self._watcher = watcher
-        self._listening = Patience(give_up_after_s, watcher)
+        self._listener = _Listener(client, watcher, progress, give_up_after_s)
         self._fetching = Patience(give_up_after_s, watcher)
-        self._progress = progress
-        self._news = asyncio.Event()
 
     async def followed(self) -> RunProgress:
         """Return the run's last progress when all of it is in the folder."""
-        self._note(self._progress)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen())
+                group.create_task(self._listener.listen())
                 group.create_task(self._fetch())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return self._progress
 
     @property
+    def _progress(self) -> RunProgress:
+        return self._listener.progress
+
+    @property
     def _is_over(self) -> bool:
-        return self._progress.state is RunState.COMPLETED
+        return self._progress.state.is_over
 
     @property
     def _is_behind(self) -> bool:
         return self._folder.num_conversations < self._progress.committed
-
-    def _note(self, progress: RunProgress) -> None:
-        self._progress = progress
-        self._watcher.progress(progress)
-        self._news.set()
-
-    async def _listen(self) -> None:
-        while not self._is_over:
-            await self._listening.through(self._listen_once)
-
-    async def _listen_once(self) -> None:
-        self._note(await self._client.run(self._progress.id))
-        self._listening.answered()
-        if self._is_over:
-            return
-        async for event in self._client.events(self._progress.id):
-            self._listening.answered()
-            if isinstance(event, RunProgress):
-                self._note(event)
-            else:
-                self._watcher.turn(event)
-        if not self._is_over:
-            await asyncio.sleep(_FIRST_PAUSE_S)
 
     async def _fetch(self) -> None:
         while not self._is_over or self._is_behind:
             if self._is_behind:
                 await self._fetching.through(self._fetch_new)
             else:
-                self._news.clear()
-                await self._news.wait()
+                self._listener.news.clear()
+                await self._listener.news.wait()
 
     async def _fetch_new(self) -> None:
         entries = await self._client.manifest(self._progress.id, after=self._folder.num_segments)

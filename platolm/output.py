@@ -40,7 +40,8 @@ from platolm.dataset import (
 )
 from platolm.errors import OccupiedError, OutputError
 from platolm.held import held
-from platolm.runs import DeadConversation, RunProgress, RunRequest, RunSpec, Seed
+from platolm.runs import DeadConversation, RunProgress
+from platolm.spec import RunRequest, RunSpec, Seed
 from platolm.summary import RunSummary, Tally
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -10,7 +10,7 @@ from typing import Any
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Conversation, from_record
 from platolm.errors import BadLine, ConversationError, InputError, SeedError
 from platolm.jsonlines import read_json_records
-from platolm.runs import Seed, SeedMode
+from platolm.spec import Seed, SeedMode, lacks
 
 QUESTION_KEYS = ("question", "instruction", "prompt")
 ANSWER_KEYS = ("answer", "response", "output")
@@ -32,7 +32,7 @@ def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> S
 
     A line gives its question under `question`, `instruction` (with an `input` below it, if any) or `prompt`, or is a
     conversation (ShareGPT `conversations`, OpenAI `messages`) whose first user turn, and in exchange mode its answer,
-    is taken.
+    is taken. For intent mode it gives an `intent`, a `persona`, or both.
 
     Raises:
         SeedError: the file is missing or empty, or has bad lines and `skip_bad` is off; carries every bad line.
@@ -61,19 +61,19 @@ def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> S
 
 
 def _seed(record: Any, line: int, mode: SeedMode) -> Seed:
-    question, answer = _question_and_answer(record)
-    if not question.strip():
-        raise ConversationError("its question is empty")
-    if mode is not SeedMode.EXCHANGE:
-        return Seed(question=question, line=line)
-    if answer is None or not answer.strip():
-        raise ConversationError("it has no answer, which exchange mode needs")
-    return Seed(question=question, answer=answer, line=line)
-
-
-def _question_and_answer(record: Any) -> tuple[str, str | None]:
     if not isinstance(record, Mapping):
         raise ConversationError(f"a seed must be a JSON object, not {type(record).__name__}")
+    if mode is SeedMode.INTENT:
+        seed = Seed(intent=_optional_text(record, "intent"), persona=_optional_text(record, "persona"), line=line)
+    else:
+        question, answer = _question_and_answer(record)
+        seed = Seed(question=question, answer=answer if mode is SeedMode.EXCHANGE else None, line=line)
+    if lacking := lacks(seed, mode):
+        raise ConversationError(f"it has no {lacking}, which {mode} mode needs")
+    return seed
+
+
+def _question_and_answer(record: Mapping[str, Any]) -> tuple[str, str | None]:
     if "conversations" in record or "messages" in record:
         return _opening(from_record(record))
     for key in QUESTION_KEYS:
@@ -100,6 +100,12 @@ def _answer(record: Mapping[str, Any]) -> str | None:
         if key in record:
             return _text(record, key)
     return None
+
+
+def _optional_text(record: Mapping[str, Any], key: str) -> str | None:
+    """None where it is not there, null or blank."""
+    text = _text(record, key) if record.get(key) is not None else ""
+    return text if text.strip() else None
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:

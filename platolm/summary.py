@@ -1,4 +1,4 @@
-"""What a completed run came to: counts over its records, and rates."""
+"""What a run that is over came to: counts over its records, and rates."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from pydantic import BaseModel
 
 from platolm.conversation import TerminationReason
 from platolm.dataset import Record
-from platolm.runs import DeadConversation, RunProgress
+from platolm.runs import DeadConversation, RunProgress, RunState
 
 
 class RunSummary(BaseModel):
-    """What a completed run came to. Rates are over the run's own time, from its creation to its last utterance."""
+    """What a run that is over came to. Rates are over the run's own time, from its creation to its last utterance."""
 
     run_id: str
+    state: RunState = RunState.COMPLETED
     conversations: int
     finished: int
     dead: int
+    cancelled: int = 0
     terminations: dict[TerminationReason, int]
     mean_rounds: float
     mean_utterance_tokens: float
@@ -29,6 +31,11 @@ class RunSummary(BaseModel):
     conversations_per_minute: float
     tokens_per_s: float
     dead_conversations: list[DeadConversation] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every conversation that was asked for is in the dataset."""
+        return self.state is RunState.COMPLETED and not self.dead
 
 
 @dataclass
@@ -56,9 +63,11 @@ class Tally:
         wall_time_s = max(self.last_finished_at - progress.created_at, 0.0)
         return RunSummary(
             run_id=progress.id,
+            state=progress.state,
             conversations=progress.spec.conversations,
             finished=self.finished,
             dead=progress.dead,
+            cancelled=progress.cancelled,
             terminations=dict(self.terminations.most_common()),
             mean_rounds=_ratio(self.rounds, self.finished),
             mean_utterance_tokens=_ratio(self.tokens, self.utterances),

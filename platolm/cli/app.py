@@ -11,11 +11,13 @@ from platolm import __version__
 from platolm.cli.console import print_error
 from platolm.cli.demo import DEMO_EPILOG, demo
 from platolm.cli.plugins import add_plugins
+from platolm.cli.problems import print_problems
 from platolm.cli.replace import REPLACE_EPILOG, replace
 from platolm.cli.run import RUN_EPILOG, run
+from platolm.cli.runs.app import runs_app
 from platolm.cli.tokenize import TOKENIZE_EPILOG, tokenize
 from platolm.cli.up import UP_EPILOG, up
-from platolm.errors import PlatoLMError
+from platolm.errors import PlatoLMError, SpecError
 
 app = typer.Typer(
     name="platolm",
@@ -28,6 +30,7 @@ app.command(epilog=DEMO_EPILOG)(demo)
 app.command(epilog=UP_EPILOG)(up)
 app.command(epilog=REPLACE_EPILOG)(replace)
 app.command(epilog=RUN_EPILOG)(run)
+app.add_typer(runs_app)
 app.command(epilog=TOKENIZE_EPILOG)(tokenize)
 add_plugins(app)
 
@@ -52,4 +55,6 @@ def main() -> None:
     try:
         app()
     except PlatoLMError as error:
+        if isinstance(error, SpecError):
+            print_problems(error.problems)
         sys.exit(print_error(error))

@@ -19,8 +19,8 @@ from platolm.cli.up import addresses, running_stack, settings_from, until_interr
 from platolm.conversation import from_sharegpt
 from platolm.dataset import SHAREGPT_FILE, Record
 from platolm.mirror import DEFAULT_GIVE_UP_AFTER_S
-from platolm.runs import Endings, RunRequest, Sampling, SeedMode
 from platolm.seeds import read_seeds
+from platolm.spec import Endings, RunRequest, Sampling, SeedMode
 from platolm.stack.settings import HOST, LocalStackSettings
 from platolm.summary import RunSummary
 
@@ -81,7 +81,7 @@ def demo(
     if not summaries:
         print_notice(f"stopped; to go on: {resume_command(folder)}")
         raise typer.Exit(EXIT_INTERRUPTED)
-    if summaries[0].dead:
+    if not summaries[0].is_whole:
         raise typer.Exit(EXIT_FAILURE)
 
 

@@ -82,7 +82,7 @@ class PlainView(_View):
         speed = self._speedometer.add(progress, now)
         is_due = self._printed_at_s is None or now - self._printed_at_s >= _PLAIN_INTERVAL_S
         line = progress_line(progress, speed)
-        if (is_due or progress.state is RunState.COMPLETED) and line != self._printed_last:
+        if (is_due or progress.state.is_over) and line != self._printed_last:
             self._console.print(line, soft_wrap=True)
             self._printed_at_s = now
             self._printed_last = line
@@ -182,8 +182,8 @@ def progress_line(progress: RunProgress, speed: Speed) -> str:
         f"{speed.conversations_per_minute:,.1f}/min",
         f"{speed.tokens_per_s:,.0f} tokens/s",
     ]
-    if progress.state is RunState.RUNNING:
-        parts.append(f"ETA {duration_text(speed.eta_s)}")
+    if progress.state is not RunState.COMPLETED:
+        parts.append(_outlook(progress, speed))
     return " · ".join([*parts, endings_line(progress)]).removesuffix(" · ")
 
 
@@ -193,7 +193,14 @@ def endings_line(progress: RunProgress) -> str:
     endings = [f"{reason} {count:,}" for reason, count in ordered if count]
     if progress.dead:
         endings.append(f"dead {progress.dead:,}")
+    if progress.cancelled:
+        endings.append(f"cancelled {progress.cancelled:,}")
     return ", ".join(endings)
+
+
+def _outlook(progress: RunProgress, speed: Speed) -> str:
+    """How long it will take; of a run that does not go on, its state."""
+    return f"ETA {duration_text(speed.eta_s)}" if progress.state is RunState.RUNNING else progress.state
 
 
 def duration_text(seconds: float | None) -> str:
@@ -213,6 +220,6 @@ def _bar(progress: RunProgress, speed: Speed) -> Table:
         ProgressBar(total=progress.conversations, completed=ended, width=30),
         f"{speed.conversations_per_minute:,.1f}/min",
         f"{speed.tokens_per_s:,.0f} tokens/s",
-        f"ETA {duration_text(speed.eta_s)}",
+        _outlook(progress, speed),
     )
     return row

@@ -53,4 +53,4 @@ class Speedometer:
 
 def num_ended(progress: RunProgress) -> int:
     """Conversations that will not change any more."""
-    return progress.finished + progress.dead
+    return progress.finished + progress.dead + progress.cancelled

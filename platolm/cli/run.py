@@ -11,41 +11,54 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
+from platolm.cli.api_access import ApiKeyOption, ApiOption, GiveUpAfterOption, with_advice
 from platolm.cli.console import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     message_console,
     output_console,
-    print_bad_lines,
     print_notice,
     printable,
 )
 from platolm.cli.live import run_view
+from platolm.cli.run_options import (
+    DATASET_PANEL,
+    ContextTokensOption,
+    ConversationsOption,
+    MaxInFlightOption,
+    MaxTokensOption,
+    MaxTurnsOption,
+    MinTurnsOption,
+    NameOption,
+    OutputFormatOption,
+    OutputUrlOption,
+    RepeatsOption,
+    RespondentModelOption,
+    SeedModeOption,
+    SeedOption,
+    SeedsOption,
+    SimulatorModelOption,
+    SkipBadOption,
+    SpecArgument,
+    StopPhraseOption,
+    TemperatureOption,
+)
+from platolm.cli.run_request import Composed, compose, say_what_differs
+from platolm.cli.run_request import build_request as build_request
 from platolm.cli.summary import summary_table
 from platolm.client import DEFAULT_API_URL, OrchestratorClient
 from platolm.dataset import SHAREGPT_FILE
-from platolm.errors import ApiError, InputError, OccupiedError, OutputError
+from platolm.errors import ApiError, OccupiedError, OutputError
 from platolm.mirror import DEFAULT_GIVE_UP_AFTER_S, bring_home
-from platolm.output import open_run_folder
-from platolm.runs import (
-    DEFAULT_CONTEXT_TOKENS,
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_TEMPERATURE,
-    Endings,
-    RunRequest,
-    RunSpec,
-    Sampling,
-    Seed,
-    SeedMode,
-    SideSpec,
-)
-from platolm.seeds import SeedFile, read_seeds
+from platolm.output import RunFolder, open_run_folder
+from platolm.runs import RunState
+from platolm.spec import RunRequest
+from platolm.spec_text import spec_json, spec_yaml
 from platolm.summary import RunSummary
 
-DEFAULT_FREE_CONVERSATIONS = 64
 _MAX_SHOWN_DEAD = 5
+_SECRET_OPTION = "--api-key"
 
 RUN_EPILOG = """
 **Examples**
@@ -56,62 +69,54 @@ RUN_EPILOG = """
 
 - `platolm run --seeds dolly.jsonl --seed-mode exchange -n 1000 --max-turns 12`: a question and its answer are given
 
+- `platolm run --seeds people.jsonl --seed-mode intent --repeats 5`: the simulator is told who it is and what it wants
+
+- `platolm run --show > run.yaml`: every field of a run's spec with what it means, to change and to save
+
+- `platolm run run.yaml --seed 7 --out data/seven`: that spec, with another seed
+
 Stopped by Ctrl-C, a crash or a closed laptop? The same command with the same `--out` goes on where it was.
 """
 
 
 def run(
-    seeds: Annotated[
+    spec: SpecArgument = None,
+    seeds: SeedsOption = None,
+    conversations: ConversationsOption = None,
+    seed_mode: SeedModeOption = None,
+    repeats: RepeatsOption = None,
+    seed: SeedOption = None,
+    context_tokens: ContextTokensOption = None,
+    min_turns: MinTurnsOption = None,
+    max_turns: MaxTurnsOption = None,
+    stop_phrase: StopPhraseOption = None,
+    max_in_flight: MaxInFlightOption = None,
+    simulator_model: SimulatorModelOption = None,
+    respondent_model: RespondentModelOption = None,
+    temperature: TemperatureOption = None,
+    max_tokens: MaxTokensOption = None,
+    name: NameOption = None,
+    out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Seed file: JSON lines or a JSON list, .gz too. A record gives `question`, `instruction` or "
-            "`prompt` (and `answer` for exchange mode), or is a ShareGPT or OpenAI conversation.",
+            metavar="DIR",
+            help="Folder for the dataset. Default: runs/TIME.",
+            show_default=False,
+            rich_help_panel=DATASET_PANEL,
         ),
     ] = None,
-    conversations: Annotated[
-        int | None,
+    output_format: OutputFormatOption = None,
+    output_url: OutputUrlOption = None,
+    skip_bad: SkipBadOption = False,
+    api: ApiOption = DEFAULT_API_URL,
+    api_key: ApiKeyOption = None,
+    give_up_after: GiveUpAfterOption = DEFAULT_GIVE_UP_AFTER_S,
+    show: Annotated[
+        bool,
         typer.Option(
-            "--conversations",
-            "-n",
-            min=1,
-            metavar="N",
-            help="How many. Default: one for each seed, 64 in free mode. "
-            "More than there are seeds: the seeds are used again, in turn.",
+            "--show", help="Print the run's spec with all defaults and what they mean, and stop; with --json, as JSON."
         ),
-    ] = None,
-    seed_mode: Annotated[
-        SeedMode | None,
-        typer.Option(
-            metavar="MODE",
-            help="What a seed gives: nothing (free), the first question (question), or the first question and its "
-            "answer (exchange). Default: question with --seeds, else free.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the dataset. Default: runs/TIME.", show_default=False)
-    ] = None,
-    context_tokens: Annotated[
-        int, typer.Option(min=16, metavar="N", help="A conversation ends when its tokens would exceed this.")
-    ] = DEFAULT_CONTEXT_TOKENS,
-    max_turns: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="At most so many utterances of both sides together.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Random seed of the run.")] = 0,
-    temperature: Annotated[
-        float, typer.Option(min=0.0, max=2.0, metavar="T", help="Sampling temperature of both sides.")
-    ] = DEFAULT_TEMPERATURE,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, metavar="N", help="New tokens that an utterance may take.")
-    ] = DEFAULT_MAX_TOKENS,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out unusable lines of the seed file.")] = False,
-    api: Annotated[
-        str, typer.Option(envvar="PLATOLM_API_URL", metavar="URL", help="Address of the orchestrator's API.")
-    ] = DEFAULT_API_URL,
-    give_up_after: Annotated[
-        float, typer.Option(min=0, metavar="S", help="Seconds without an answer of the API after which to stop.")
-    ] = DEFAULT_GIVE_UP_AFTER_S,
-    show: Annotated[bool, typer.Option("--show", help="Print the run's spec with all defaults, and stop.")] = False,
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Make conversations between the simulator and the respondent, and bring them home as a dataset.
@@ -119,23 +124,33 @@ def run(
     The folder gets `sharegpt.jsonl`, one conversation a line in order, and while the run goes on the segments that are
     complete. Needs a running stack: see `platolm up`.
     """
-    seed_file = _read_seed_file(seeds, seed_mode, skip_bad=skip_bad)
-    sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-    request = build_request(
-        seed_file.seeds,
-        seed_mode=_effective_mode(seeds, seed_mode),
-        conversations=conversations,
-        seed=seed,
-        sampling=sampling,
-        endings=Endings(context_tokens=context_tokens, max_turns=max_turns),
-    )
+    values = {
+        "conversations": conversations,
+        "name": name,
+        "seed_mode": None if seed_mode is None else seed_mode.value,
+        "repeats": repeats,
+        "seed": seed,
+        "simulator.model": simulator_model,
+        "respondent.model": respondent_model,
+        **{f"{side}.sampling.temperature": temperature for side in ("simulator", "respondent")},
+        **{f"{side}.sampling.max_tokens": max_tokens for side in ("simulator", "respondent")},
+        "endings.context_tokens": context_tokens,
+        "endings.min_turns": min_turns,
+        "endings.max_turns": max_turns,
+        "endings.stop_phrases": stop_phrase or None,
+        "limits.in_flight": max_in_flight,
+        "output.format": None if output_format is None else output_format.value,
+        "output.url": output_url,
+    }
+    composed = compose(spec, values, seeds=seeds, skip_bad=skip_bad)
     if show:
-        output_console().print_json(data={"seeds": len(request.seeds), "spec": request.spec.model_dump(mode="json")})
+        _show(composed, as_json=as_json)
         return
-    _say_what_differs(seed_file, request)
+    say_what_differs(composed)
     folder = out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     try:
-        summary = asyncio.run(produce(request, folder, api=api, give_up_after_s=give_up_after))
+        work = produce(composed.request, folder, api=api, api_key=api_key, give_up_after_s=give_up_after)
+        summary = asyncio.run(work)
     except KeyboardInterrupt:
         print_notice(f"stopped; what was submitted goes on at {api}. To follow it again: {resume_command(folder)}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -144,52 +159,33 @@ def run(
             print_notice(f"to go on later: {resume_command(folder)}")
         raise
     print_summary(summary, folder, as_json=as_json)
-    if summary.dead:
+    if not summary.is_whole:
         raise typer.Exit(EXIT_FAILURE)
 
 
-def build_request(
-    seeds: list[Seed],
-    *,
-    seed_mode: SeedMode,
-    conversations: int | None,
-    seed: int,
-    sampling: Sampling,
-    endings: Endings,
-) -> RunRequest:
-    """The request for a run; both sides sample alike.
-
-    Raises:
-        InputError: the options do not go together.
-    """
-    try:
-        spec = RunSpec(
-            conversations=conversations or len(seeds) or DEFAULT_FREE_CONVERSATIONS,
-            seed_mode=seed_mode,
-            seed=seed,
-            simulator=SideSpec(profile="socratic", sampling=sampling),
-            respondent=SideSpec(profile="platolm", sampling=sampling),
-            endings=endings,
-        )
-        return RunRequest(spec=spec, seeds=seeds)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+def _show(composed: Composed, *, as_json: bool) -> None:
+    """The spec; the seed file by its whole path, so that the text may be saved anywhere."""
+    seeds = composed.seeds.absolute() if composed.seeds is not None else None
+    if as_json:
+        print(json.dumps(spec_json(composed.request.spec, seeds), indent=2, ensure_ascii=False))
+    else:
+        print(spec_yaml(composed.request.spec, seeds), end="")
 
 
-async def produce(request: RunRequest, path: Path, *, api: str, give_up_after_s: float) -> RunSummary:
+async def produce(
+    request: RunRequest, path: Path, *, api: str, give_up_after_s: float, api_key: str | None = None
+) -> RunSummary:
     """Have a run made and brought into the folder, with a view of it on stderr.
 
     Raises:
         ApiError: the API is not there, refuses the run, or stays away for too long.
         OutputError: the folder holds something else, or cannot be written.
     """
-    async with OrchestratorClient(api) as client:
+    async with OrchestratorClient(api, api_key=api_key) as client:
         if not _exists(path):
             await _require_api(client)
         with open_run_folder(path, request, api=api) as folder:
-            if folder.run.summary is not None and folder.is_complete:
+            if folder.run.summary is not None and await _is_settled(client, folder, folder.run.summary):
                 print_notice(f"{path} is complete: nothing to do")
                 return folder.run.summary
             if folder.run.run_id is not None:
@@ -198,6 +194,17 @@ async def produce(request: RunRequest, path: Path, *, api: str, give_up_after_s:
                 )
             with run_view() as view:
                 return await bring_home(client, folder, request, view, give_up_after_s=give_up_after_s)
+
+
+async def _is_settled(client: OrchestratorClient, folder: RunFolder, summary: RunSummary) -> bool:
+    """Whether the folder holds all that its run will ever give; dead conversations may have been handed out again."""
+    if not folder.is_complete or not summary.dead or folder.run.run_id is None:
+        return folder.is_complete
+    try:
+        progress = await client.run(folder.run.run_id)
+    except ApiError:
+        return True
+    return progress.state.is_over and progress.committed == summary.finished
 
 
 def _exists(path: Path) -> bool:
@@ -210,32 +217,7 @@ async def _require_api(client: OrchestratorClient) -> None:
         await client.ready()
     except ApiError as error:
         if error.status is None:
-            raise ApiError(f"{error}: start it with `platolm up`, or name another with --api") from error
-
-
-def _effective_mode(seeds: Path | None, seed_mode: SeedMode | None) -> SeedMode:
-    return seed_mode or (SeedMode.QUESTION if seeds else SeedMode.FREE)
-
-
-def _read_seed_file(seeds: Path | None, seed_mode: SeedMode | None, *, skip_bad: bool) -> SeedFile:
-    mode = _effective_mode(seeds, seed_mode)
-    if mode is SeedMode.FREE:
-        if seeds is not None:
-            raise InputError("--seed-mode free takes no --seeds: the simulator opens by itself")
-        return SeedFile([])
-    if seeds is None:
-        raise InputError(f"--seed-mode {mode} needs a --seeds file")
-    return read_seeds(seeds, mode, skip_bad=skip_bad)
-
-
-def _say_what_differs(seed_file: SeedFile, request: RunRequest) -> None:
-    if seed_file.bad_lines:
-        print_bad_lines(seed_file.bad_lines)
-        print_notice(f"{len(seed_file.bad_lines):,} unusable lines left out, {len(seed_file.seeds):,} seeds kept")
-    if 0 < len(request.seeds) < request.spec.conversations:
-        print_notice(
-            f"{request.spec.conversations:,} conversations from {len(request.seeds):,} seeds: used again in turn"
-        )
+            raise with_advice(error) from error
 
 
 def print_summary(summary: RunSummary, folder: Path, *, as_json: bool = False) -> None:
@@ -245,6 +227,8 @@ def print_summary(summary: RunSummary, folder: Path, *, as_json: bool = False) -
         print(json.dumps({**summary.model_dump(mode="json"), "dataset": str(dataset)}))
     else:
         output_console().print(summary_table(summary, dataset))
+    if summary.state is RunState.CANCELLED:
+        print_notice(f"cancelled: {summary.cancelled:,} conversations were given up")
     console = message_console()
     for conversation in summary.dead_conversations[:_MAX_SHOWN_DEAD]:
         line = f"dead: {conversation.id} after {conversation.attempts} attempts: {conversation.error}"
@@ -254,7 +238,17 @@ def print_summary(summary: RunSummary, folder: Path, *, as_json: bool = False) -
 
 
 def resume_command(folder: Path, argv: list[str] | None = None) -> str:
-    """The command line to give again; the folder is added where it was left to its default."""
-    arguments = sys.argv[1:] if argv is None else argv
+    """The command line to give again; the folder is added where it was left to its default, a key is left out."""
+    arguments = _without_secret(sys.argv[1:] if argv is None else argv)
     names_folder = any(argument == "--out" or argument.startswith("--out=") for argument in arguments)
     return shlex.join(["platolm", *arguments, *([] if names_folder else ["--out", str(folder)])])
+
+
+def _without_secret(arguments: list[str]) -> list[str]:
+    kept, given = [], iter(arguments)
+    for argument in given:
+        if argument == _SECRET_OPTION:
+            next(given, None)
+        elif not argument.startswith(f"{_SECRET_OPTION}="):
+            kept.append(argument)
+    return kept

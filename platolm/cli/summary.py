@@ -17,6 +17,8 @@ def summary_table(summary: RunSummary, dataset: Path) -> Table:
     table.add_column(overflow="fold")
     table.add_row("finished", f"{summary.finished:,} of {summary.conversations:,} conversations")
     table.add_row("dead", f"{summary.dead:,}")
+    if summary.cancelled:
+        table.add_row("cancelled", f"{summary.cancelled:,}")
     table.add_row("endings", ", ".join(f"{reason} {count:,}" for reason, count in summary.terminations.items()) or "-")
     table.add_row("mean rounds", f"{summary.mean_rounds:.2f}")
     table.add_row("mean tokens an utterance", f"{summary.mean_utterance_tokens:.1f}")

@@ -21,7 +21,7 @@ from platolm.cli.console import message_console
 from platolm.errors import InputError
 from platolm.stack.control import control_socket
 from platolm.stack.local import LocalStack
-from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER
+from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER, WRITER
 from platolm.stack.process import ProcessState, ProcessStatus
 from platolm.stack.settings import HOST, LocalStackSettings, flag_of
 
@@ -55,6 +55,7 @@ def up(
     simulator_port: Annotated[int | None, typer.Option(help="The simulator. [default: 8001]")] = None,
     respondent_port: Annotated[int | None, typer.Option(help="The respondent. [default: 8002]")] = None,
     worker_health_port: Annotated[int | None, typer.Option(help="The worker's health. [default: 8003]")] = None,
+    writer_health_port: Annotated[int | None, typer.Option(help="The dataset writer's health. [default: 8004]")] = None,
     simulator_engine_port: Annotated[int | None, typer.Option(help="The simulator's engine. [default: 8011]")] = None,
     respondent_engine_port: Annotated[int | None, typer.Option(help="The respondent's engine. [default: 8012]")] = None,
     redis_port: Annotated[int | None, typer.Option(help="The embedded Redis. [default: 6390]")] = None,
@@ -69,7 +70,7 @@ def up(
         float | None, typer.Option(help="Seconds for everything to come up. [default: 600]")
     ] = None,
 ) -> None:
-    """Start Redis, both model servers, the API and a worker on this machine, and wait until Ctrl-C.
+    """Start Redis, both model servers, the API, the dataset writer and a worker on this machine, and wait until Ctrl-C.
 
     Every option has an environment variable PLATOLM_UP_*, e.g. PLATOLM_UP_API_PORT.
     """
@@ -193,7 +194,7 @@ class _Board:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for name in (REDIS, SIMULATOR, RESPONDENT, API, WORKER):
+        for name in (REDIS, SIMULATOR, RESPONDENT, API, WRITER, WORKER):
             status = self._statuses.get(name)
             if status is not None:
                 state = Text(status.state, style=_COLOURS.get(status.state, "dim"))

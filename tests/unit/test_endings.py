@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platolm.conversation import ASSISTANT, USER, TerminationReason
-from platolm.endings import FinishReason, ending_of, is_loop, kept_turns, repeats_itself
-from platolm.runs import Endings
+from platolm.endings import (
+    FinishReason,
+    ending_of,
+    is_loop,
+    kept_turns,
+    repeats_itself,
+    says_one_of,
+    should_regenerate,
+)
+from platolm.spec import Endings
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,95 @@ ANY = Endings()
         (dialogue("q", "a"), Endings(max_turns=4), None),
         (dialogue("q", "a", "r"), Endings(max_turns=3), None),
         (dialogue("ho " * 24, last=FinishReason.LENGTH), ANY, TerminationReason.REPETITION),
+        (dialogue("ho " * 24, last=FinishReason.LENGTH), Endings(repetition=False), None),
+        # The end marker and the stop phrases are the user's, and a seed is not what the simulator said.
+        (dialogue("Thanks. <e>"), ANY, TerminationReason.USER_ENDED),
+        (dialogue("<e>"), ANY, TerminationReason.USER_ENDED),
+        (dialogue("Thanks. <E>"), ANY, None),
+        (dialogue("Thanks. <e>"), Endings(user_ended=False), None),
+        (dialogue("Thanks. <e>", last=FinishReason.SEED), ANY, None),
+        (dialogue("q", "Write <e> when you are done."), ANY, None),
+        (dialogue("Bye!"), Endings(stop_phrases=["bye"]), TerminationReason.STOP_PHRASE),
+        (dialogue("Bye!"), ANY, None),
+        (dialogue("Bye!", last=FinishReason.SEED), Endings(stop_phrases=["bye"]), None),
+        (dialogue("q", "Bye!"), Endings(stop_phrases=["bye"]), None),
+        # Of several reasons, the first of context, blank, user, repetition, limit is told.
+        (dialogue("q", "", last=FinishReason.CONTEXT), ANY, TerminationReason.CONTEXT_FULL),
+        (dialogue("bye <e>"), Endings(stop_phrases=["bye"]), TerminationReason.USER_ENDED),
+        (dialogue("a b c d bye", "x", "a b c d bye"), Endings(stop_phrases=["bye"]), TerminationReason.STOP_PHRASE),
+        (dialogue("q", ""), Endings(max_turns=2), TerminationReason.EMPTY),
+        (dialogue("q", "a b c d", "r", "a b c d"), Endings(max_turns=4), TerminationReason.REPETITION),
+        # Blank utterances end even with the rule off, once they were made again in vain.
+        (dialogue("q", " "), Endings(empty=False), TerminationReason.EMPTY),
+        (dialogue("q", "a", last=FinishReason.LENGTH), ANY, None),
     ],
 )
 def test_ending(turns: list[Said], endings: Endings, expected: TerminationReason | None) -> None:
     assert ending_of(turns, endings) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases", "said"),
+    [
+        ("Good bye", ["good bye"], True),
+        ("well, GOOD\n  BYE then", ["good bye"], True),
+        ("Goodbye", ["bye"], False),
+        ("byes", ["bye"], False),
+        ("bye.", ["bye"], True),
+        ("bye", ["bye."], False),
+        ("I'm done.", ["i'm done"], True),
+        ("I am done", ["i'm done"], False),
+        ("good day, bye", ["good bye"], False),
+        ("STRASSE", ["straße"], True),
+        ("das war's 🙂", ["🙂"], True),
+        ("a.b", ["a.b"], True),
+        ("a-b", ["a.b"], False),
+        ("one of many", ["none", "many"], True),
+        ("", ["bye"], False),
+        ("bye", [], False),
+    ],
+)
+def test_stop_phrases_are_whole_words_in_any_case(text: str, phrases: list[str], said: bool) -> None:
+    assert says_one_of(text, phrases) is said
+
+
+PHRASES = st.text(min_size=1, max_size=9).filter(lambda phrase: bool(phrase.strip()))
+
+
+@given(st.text(max_size=20), PHRASES, st.text(max_size=20))
+def test_a_phrase_between_spaces_is_always_found(before: str, phrase: str, after: str) -> None:
+    assert says_one_of(f"{before} {phrase} {after}", [phrase])
+
+
+@given(PHRASES)
+def test_no_phrase_is_found_in_nothing(phrase: str) -> None:
+    """A phrase whose words were all dropped would end every conversation."""
+    assert not says_one_of("", [phrase])
+
+
+R = TerminationReason
+
+
+@pytest.mark.parametrize(
+    ("reason", "num_turns", "endings", "again"),
+    [
+        (None, 1, Endings(min_turns=9), False),
+        (R.USER_ENDED, 3, Endings(min_turns=4), True),
+        (R.USER_ENDED, 4, Endings(min_turns=4), False),
+        (R.USER_ENDED, 1, ANY, False),
+        (R.STOP_PHRASE, 3, Endings(min_turns=4), True),
+        (R.REPETITION, 3, Endings(min_turns=4), True),
+        (R.EMPTY, 3, Endings(min_turns=4), True),
+        (R.EMPTY, 4, Endings(min_turns=4), False),
+        (R.EMPTY, 4, Endings(min_turns=4, empty=False), True),
+        (R.EMPTY, 10_000, Endings(empty=False), True),
+        # Another utterance would change nothing about these.
+        (R.CONTEXT_FULL, 1, Endings(min_turns=4), False),
+        (R.TURN_LIMIT, 3, Endings(min_turns=4), False),
+    ],
+)
+def test_when_an_utterance_is_made_again(reason: R | None, num_turns: int, endings: Endings, again: bool) -> None:
+    assert should_regenerate(reason, num_turns, endings) is again
 
 
 def test_a_short_utterance_repeats_only_when_it_comes_twice_in_a_row() -> None:
@@ -82,6 +175,14 @@ def test_a_loop_is_an_utterance_that_did_not_end_by_itself() -> None:
         (dialogue("q", "a", "q"), TerminationReason.REPETITION, 2),
         (dialogue("q", "a", "r", "a"), TerminationReason.REPETITION, 2),
         (dialogue("q", "a", "r", "b"), TerminationReason.TURN_LIMIT, 4),
+        (dialogue("q", "a", "bye <e>"), TerminationReason.USER_ENDED, 2),
+        (dialogue("bye <e>"), TerminationReason.USER_ENDED, 1),
+        (dialogue("q", "a", "bye"), TerminationReason.STOP_PHRASE, 2),
+        (dialogue("q", "q", last=FinishReason.LENGTH), TerminationReason.REPETITION, 2),
+        (dialogue(" ", " "), TerminationReason.EMPTY, 0),
+        ([], TerminationReason.CONTEXT_FULL, 0),
+        # Two of one role: whatever hangs at the end goes.
+        ([Said(USER, "q"), Said(ASSISTANT, "a"), Said(USER, "r"), Said(USER, "s")], TerminationReason.CONTEXT_FULL, 2),
     ],
 )
 def test_what_is_kept(turns: list[Said], reason: TerminationReason, kept: int) -> None:

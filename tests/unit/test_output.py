@@ -22,7 +22,9 @@ from platolm.output import (
     segment_is_whole,
     write_sharegpt,
 )
-from platolm.runs import DeadConversation, RunProgress, RunRequest, RunSpec, RunState, Seed, SeedMode
+from platolm.runs import DeadConversation, RunProgress, RunState
+from platolm.spec import RunRequest, RunSpec, Seed, SeedMode
+from platolm.summary import Tally
 
 API = "http://127.0.0.1:8000"
 REQUEST = RunRequest(spec=RunSpec(conversations=6))
@@ -209,6 +211,29 @@ def test_a_run_of_which_all_is_dead_has_an_empty_dataset(tmp_path: Path) -> None
     assert (tmp_path / "sharegpt.jsonl").read_bytes() == b""
     assert (summary.finished, summary.dead, summary.mean_rounds, summary.tokens_per_s) == (0, 6, 0, 0)
     assert summary.dead_conversations == dead
+
+
+def test_a_cancelled_run_keeps_what_was_committed(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, REQUEST, api=API) as folder:
+        folder.save(run_id="r")
+        folder.add_segment(*segment_of(1, 4, 1))
+        cancelled = {"state": RunState.CANCELLED, "finished": 2, "committed": 2, "cancelled": 4}
+        summary = folder.complete(progress_of(REQUEST).model_copy(update=cancelled), [])
+    assert (summary.finished, summary.cancelled, summary.state) == (2, 4, RunState.CANCELLED)
+    assert [json.loads(line)["index"] for line in (tmp_path / "sharegpt.jsonl").read_text().splitlines()] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("state", "dead", "is_whole"),
+    [
+        (RunState.COMPLETED, 0, True),
+        (RunState.COMPLETED, 1, False),
+        (RunState.CANCELLED, 0, False),
+    ],
+)
+def test_a_summary_knows_whether_all_is_there(state: RunState, dead: int, is_whole: bool) -> None:
+    progress = progress_of(REQUEST, dead=dead).model_copy(update={"state": state})
+    assert Tally().summary(progress, []).is_whole is is_whole
 
 
 def test_a_refused_run_is_forgotten(tmp_path: Path) -> None:

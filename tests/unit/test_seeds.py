@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from platolm.errors import SeedError
-from platolm.runs import Seed, SeedMode
 from platolm.seeds import OPENINGS_FILE, read_seeds
+from platolm.spec import Seed, SeedMode
 
 
 def seed_file(folder: Path, *lines: Any) -> Path:
@@ -56,6 +56,20 @@ def test_where_an_answer_stands(tmp_path: Path, record: Any) -> None:
     assert seeds == [Seed(question="why?", answer="so", line=1)]
 
 
+@pytest.mark.parametrize(
+    ("record", "seed"),
+    [
+        ({"intent": "You want a cake."}, Seed(intent="You want a cake.", line=1)),
+        ({"persona": "You are shy."}, Seed(persona="You are shy.", line=1)),
+        ({"intent": "a", "persona": "b", "question": "c"}, Seed(intent="a", persona="b", line=1)),
+        ({"intent": "a", "persona": " "}, Seed(intent="a", line=1)),
+        ({"intent": None, "persona": "b"}, Seed(persona="b", line=1)),
+    ],
+)
+def test_what_a_simulator_is_told_of_its_user(tmp_path: Path, record: Any, seed: Seed) -> None:
+    assert read_seeds(seed_file(tmp_path, record), SeedMode.INTENT).seeds == [seed]
+
+
 def test_question_mode_leaves_the_answer_out(tmp_path: Path) -> None:
     path = seed_file(tmp_path, {"question": "why?", "answer": "so"})
     assert read_seeds(path, SeedMode.QUESTION).seeds[0].answer is None
@@ -67,8 +81,8 @@ def test_question_mode_leaves_the_answer_out(tmp_path: Path) -> None:
         ("{broken", "question", "not JSON"),
         ([1], "question", "a JSON object, not list"),
         ({"text": "why?"}, "question", "none of question, instruction, prompt"),
-        ({"question": ""}, "question", "its question is empty"),
-        ({"question": " \n"}, "question", "its question is empty"),
+        ({"question": ""}, "question", "it has no question"),
+        ({"question": " \n"}, "question", "it has no question"),
         ({"question": None}, "question", "'question' is not a string"),
         ({"question": ["why?"]}, "question", "'question' is not a string"),
         ('{"question": "\\ud83d"}', "question", "not Unicode"),
@@ -79,10 +93,15 @@ def test_question_mode_leaves_the_answer_out(tmp_path: Path) -> None:
         (sharegpt(("gpt", "hello"), ("human", "hi")), "question", "begins with assistant"),
         (sharegpt(("human", "why?"), ("human", "and?")), "exchange", "no answer"),
         ({"conversations": [{"from": "human"}]}, "question", "turn 0 needs a string"),
+        ({"question": "why?"}, "intent", "no intent or persona"),
+        ({"intent": " ", "persona": ""}, "intent", "no intent or persona"),
+        ({"intent": 3}, "intent", "'intent' is not a string"),
+        ([1], "intent", "a JSON object, not list"),
     ],
 )
 def test_an_unusable_line_is_named_with_its_number(tmp_path: Path, record: Any, mode: str, said: str) -> None:
-    path = seed_file(tmp_path, {"question": "a", "answer": "b"}, record, {"question": "c", "answer": "d"})
+    good = {"question": "a", "answer": "b", "intent": "c"}
+    path = seed_file(tmp_path, good, record, good)
     with pytest.raises(SeedError) as caught:
         read_seeds(path, SeedMode(mode))
     (bad,) = caught.value.bad_lines

@@ -22,8 +22,8 @@ from platolm.cli.up import addresses, running_stack
 from platolm.dataset import write_atomically
 from platolm.errors import InputError, TrainingError
 from platolm.mirror import DEFAULT_GIVE_UP_AFTER_S
-from platolm.runs import Seed, SeedMode
 from platolm.seeds import read_seeds
+from platolm.spec import Seed, SeedMode
 from platolm.stack.local import LocalStack
 from platolm.stack.plan import RESPONDENT
 from platolm.stack.settings import HOST, LocalStackSettings

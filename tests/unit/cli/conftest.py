@@ -57,10 +57,10 @@ async def start(api: FakeApi, tmp_path: Path) -> AsyncIterator[StartCommand]:
     """Start `platolm` against the fake API, in an empty folder; what still runs at the end is killed."""
     commands: list[Command] = []
 
-    async def start_command(*arguments: str | Path) -> Command:
+    async def start_command(*arguments: str | Path, stdin: int = asyncio.subprocess.DEVNULL) -> Command:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "platolm", *map(str, arguments)),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,

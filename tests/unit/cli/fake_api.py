@@ -4,106 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel
 
-from platolm.conversation import TerminationReason
-from platolm.dataset import ManifestEntry, Record, compress_records
-from platolm.runs import DeadConversation, RunProgress, RunRequest, RunState, TurnEvent, conversation_id
-
-NUM_TURNS = 4
-TOKENS_A_TURN = 7
-
-
-@dataclass
-class FakeRun:
-    """One run and what of it is committed."""
-
-    id: str
-    request: RunRequest
-    dead_indices: frozenset[int] = frozenset()
-    entries: list[ManifestEntry] = field(default_factory=list)
-    segments: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def committed(self) -> int:
-        return sum(len(entry.indices) for entry in self.entries)
-
-    @property
-    def living(self) -> list[int]:
-        return [index for index in range(self.request.spec.conversations) if index not in self.dead_indices]
-
-    @property
-    def is_over(self) -> bool:
-        return self.committed == len(self.living)
-
-    def commit(self, size: int) -> None:
-        """Commit the next `size` conversations as one segment, its records in falling order of their index."""
-        indices = sorted(self.living[self.committed : self.committed + size], reverse=True)
-        if not indices:
-            return
-        content = compress_records(record_of(self.id, index) for index in indices)
-        number = len(self.entries) + 1
-        name = f"{number:08d}-fake.jsonl.zst"
-        self.segments[name] = content
-        self.entries.append(
-            ManifestEntry(
-                number=number,
-                segment=name,
-                indices=indices,
-                size_bytes=len(content),
-                sha256=hashlib.sha256(content).hexdigest(),
-            )
-        )
-
-    def progress(self) -> RunProgress:
-        return RunProgress(
-            id=self.id,
-            state=RunState.COMPLETED if self.is_over else RunState.RUNNING,
-            spec=self.request.spec,
-            created_at=1000.0,
-            fed=self.request.spec.conversations,
-            in_flight=0,
-            finished=self.committed,
-            committed=self.committed,
-            dead=len(self.dead_indices),
-            utterances=NUM_TURNS * self.committed,
-            generated_tokens=NUM_TURNS * TOKENS_A_TURN * self.committed,
-            terminations={TerminationReason.TURN_LIMIT: self.committed},
-        )
-
-
-def record_of(run_id: str, index: int) -> Record:
-    """A finished conversation whose text names its index."""
-    roles = ["user", "assistant"] * (NUM_TURNS // 2)
-    side = {"profile": "socratic", "model": "fake", "sampling": {"temperature": 0.7}, "system_prompt": None}
-    return {
-        "id": conversation_id(run_id, index),
-        "run_id": run_id,
-        "index": index,
-        "conversations": [
-            {"from": "human" if role == "user" else "gpt", "value": f"{index}/{turn_index} é ✓"}
-            for turn_index, role in enumerate(roles)
-        ],
-        "num_rounds": NUM_TURNS // 2,
-        "termination_reason": "turn_limit",
-        "simulator": side,
-        "respondent": {**side, "profile": "platolm"},
-        "seed": 0,
-        "seed_mode": "free",
-        "seed_line": None,
-        "turns": [
-            {"role": role, "num_tokens": TOKENS_A_TURN, "finish_reason": "stop", "token_ids": [1, 2, 3]}
-            for role in roles
-        ],
-        "started_at": 1000.0,
-        "finished_at": 1060.0,
-    }
+from platolm.runs import (
+    DeadConversation,
+    Pause,
+    PausedBy,
+    TurnEvent,
+    conversation_id,
+    split_conversation_id,
+)
+from platolm.runs_api import (
+    ConversationPage,
+    DatasetFormat,
+    RetriedDead,
+)
+from platolm.spec import RunRequest
+from tests.unit.cli.fake_run import FakeRun, detail_of, summary_of
 
 
 class FakeApi:
@@ -117,9 +40,13 @@ class FakeApi:
         self.keys: dict[str, str] = {}
         self.submissions = 0
         self.segment_requests = 0
+        self.progress_events = 0
         self.damaged_replies = 0
         self.dead_indices: frozenset[int] = frozenset()
         self.warnings: list[str] = []
+        self.api_key: str | None = None
+        self.cut_dataset_short = False
+        self.page_size = 7
         self.refusal: str | None = None
         self.hold_submissions = asyncio.Event()
         self.hold_submissions.set()
@@ -140,7 +67,7 @@ class FakeApi:
         return run
 
     async def start(self) -> None:
-        app = web.Application(client_max_size=2**26)
+        app = web.Application(client_max_size=2**26, middlewares=[self._require_key])
         app.router.add_get("/readyz", self._ready)
         app.router.add_post("/v1/runs", self._submit)
         app.router.add_get("/v1/runs", self._list)
@@ -149,6 +76,13 @@ class FakeApi:
         app.router.add_get("/v1/runs/{id}/manifest", self._manifest)
         app.router.add_get("/v1/runs/{id}/segments/{name}", self._segment)
         app.router.add_get("/v1/runs/{id}/dead", self._dead)
+        app.router.add_post("/v1/runs/{id}/pause", self._pause)
+        app.router.add_post("/v1/runs/{id}/resume", self._resume)
+        app.router.add_post("/v1/runs/{id}/cancel", self._cancel)
+        app.router.add_post("/v1/runs/{id}/retry-dead", self._retry_dead)
+        app.router.add_get("/v1/runs/{id}/conversations", self._conversations)
+        app.router.add_get("/v1/conversations/{id}", self._conversation)
+        app.router.add_get("/v1/runs/{id}/dataset", self._dataset)
         self._runner = web.AppRunner(app, shutdown_timeout=0.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
@@ -169,8 +103,15 @@ class FakeApi:
     async def _commit_regularly(self, interval_s: float) -> None:
         while True:
             await asyncio.sleep(interval_s)
-            for run in self.runs.values():
+            for run in filter(lambda run: run.is_paced, self.runs.values()):
                 run.commit(self._segment_size)
+
+    @web.middleware
+    async def _require_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("authorization")
+        if self.api_key is not None and request.path != "/readyz" and given != f"Bearer {self.api_key}":
+            return web.json_response({"detail": "a key is needed"}, status=401)
+        return await handler(request)
 
     async def _ready(self, _request: web.Request) -> web.Response:
         return web.json_response({"ready": True})
@@ -209,7 +150,8 @@ class FakeApi:
                 for event in _turns_of(run.id, progress.committed):
                     await response.write(_event("turn", event.model_dump_json()))
                 await response.write(_event("progress", progress.model_dump_json()))
-                if progress.state is RunState.COMPLETED:
+                self.progress_events += 1
+                if progress.state.is_over:
                     break
                 await asyncio.sleep(0.02)
         self._streams.discard(task)
@@ -236,11 +178,62 @@ class FakeApi:
         ]
         return web.json_response({"dead": [conversation.model_dump() for conversation in dead]})
 
+    async def _pause(self, request: web.Request) -> web.Response:
+        run = self._run(request)
+        run.pause = Pause(by=PausedBy.USER, reason="asked for")
+        return _model(run.progress())
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        run = self._run(request)
+        run.pause = None
+        return _model(run.progress())
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        run = self._run(request)
+        run.is_cancelled = True
+        return _model(run.progress())
+
+    async def _retry_dead(self, request: web.Request) -> web.Response:
+        run = self._run(request)
+        num_dead, run.dead_indices = len(run.dead_indices), frozenset()
+        return _model(RetriedDead(retried=num_dead, run=run.progress()))
+
+    async def _conversations(self, request: web.Request) -> web.Response:
+        run, query = self._run(request), request.query
+        all_of_them = [summary_of(run, index) for index in range(run.request.spec.conversations)]
+        wanted = [one for one in all_of_them if query.get("state") in (None, one.state)]
+        begin = int(query.get("cursor", "0"))
+        end = begin + min(int(query["limit"]), self.page_size)
+        return _model(
+            ConversationPage(conversations=wanted[begin:end], next_cursor=str(end) if end < len(wanted) else None)
+        )
+
+    async def _conversation(self, request: web.Request) -> web.Response:
+        found = split_conversation_id(request.match_info["id"])
+        if found is None or found[0] not in self.runs:
+            raise web.HTTPNotFound(text=json.dumps({"detail": "no such conversation"}), content_type="application/json")
+        return _model(detail_of(self.runs[found[0]], found[1]))
+
+    async def _dataset(self, request: web.Request) -> web.StreamResponse:
+        run, form = self._run(request), DatasetFormat(request.query["format"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for index in sorted(index for entry in run.entries for index in entry.indices):
+            await response.write(json.dumps({"format": form, "index": index}).encode() + b"\n")
+        if self.cut_dataset_short:
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
     def _run(self, request: web.Request) -> FakeRun:
         run = self.runs.get(request.match_info["id"])
         if run is None:
             raise web.HTTPNotFound(text=json.dumps({"detail": "no such run"}), content_type="application/json")
         return run
+
+
+def _model(answer: BaseModel) -> web.Response:
+    return web.json_response(answer.model_dump(mode="json"))
 
 
 def _turns_of(run_id: str, committed: int) -> Iterator[TurnEvent]:

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from platolm.cli import demo as demo_module
 from platolm.cli.app import app
 from platolm.errors import StackError
-from platolm.runs import SeedMode
 from platolm.seeds import OPENINGS_FILE
+from platolm.spec import SeedMode
 from platolm.stack.settings import LocalStackSettings
 from tests.unit.cli.fake_api import FakeApi
 

@@ -8,16 +8,33 @@ import pytest
 from rich.console import Console
 
 from platolm.cli.dialogue import DialogueTail, dialogue_panel
-from platolm.cli.live import LiveView, PlainView, RecentDialogues, duration_text, endings_line, run_view
-from platolm.cli.rates import Speedometer
+from platolm.cli.live import (
+    LiveView,
+    PlainView,
+    RecentDialogues,
+    duration_text,
+    endings_line,
+    progress_line,
+    run_view,
+)
+from platolm.cli.rates import Speed, Speedometer, num_ended
 from platolm.conversation import ASSISTANT, USER, Message, TerminationReason
-from platolm.runs import RunProgress, RunSpec, RunState, TurnEvent
+from platolm.runs import RunProgress, RunState, TurnEvent
+from platolm.spec import RunSpec
 
 
-def progress_at(finished: int, *, tokens: int = 0, dead: int = 0, total: int = 100) -> RunProgress:
+def progress_at(
+    finished: int,
+    *,
+    tokens: int = 0,
+    dead: int = 0,
+    cancelled: int = 0,
+    total: int = 100,
+    state: RunState | None = None,
+) -> RunProgress:
     return RunProgress(
         id="run-1",
-        state=RunState.COMPLETED if finished + dead == total else RunState.RUNNING,
+        state=state or (RunState.COMPLETED if finished + dead == total else RunState.RUNNING),
         spec=RunSpec(conversations=total),
         created_at=0,
         fed=total,
@@ -25,6 +42,7 @@ def progress_at(finished: int, *, tokens: int = 0, dead: int = 0, total: int = 1
         finished=finished,
         committed=finished,
         dead=dead,
+        cancelled=cancelled,
         generated_tokens=tokens,
         terminations={TerminationReason.REPETITION: 2, TerminationReason.CONTEXT_FULL: finished},
     )
@@ -78,6 +96,25 @@ def test_dead_conversations_count_as_ended() -> None:
     assert meter.add(progress_at(10, dead=10), 10.0).eta_s == pytest.approx(40)
 
 
+def test_cancelled_conversations_count_as_ended() -> None:
+    assert num_ended(progress_at(10, dead=2, cancelled=30)) == 42
+    assert endings_line(progress_at(1, dead=2, cancelled=30)) == "repetition 2, context_full 1, dead 2, cancelled 30"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (RunState.RUNNING, "ETA -"),
+        (RunState.PAUSED, "paused"),
+        (RunState.CANCELLING, "cancelling"),
+        (RunState.CANCELLED, "cancelled"),
+    ],
+)
+def test_a_run_that_does_not_go_on_has_no_eta(state: RunState, said: str) -> None:
+    line = progress_line(progress_at(10, state=state), Speed())
+    assert line == f"10/100 conversations · 0.0/min · 0 tokens/s · {said} · context_full 10, repetition 2"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
@@ -99,6 +136,15 @@ def test_a_plain_line_every_ten_seconds_and_one_at_the_end() -> None:
     assert lines[0].startswith("0/100 conversations")
     assert lines[-1].startswith("100/100 conversations")
     assert "\x1b" not in written(console)
+
+
+def test_a_cancelled_run_has_its_last_line_at_once() -> None:
+    console = plain_console()
+    with PlainView(console, clock=Clock()) as view:
+        view.progress(progress_at(10))
+        view.progress(progress_at(20))
+        view.progress(progress_at(30, cancelled=70, state=RunState.CANCELLED))
+    assert [line.split()[0] for line in written(console).splitlines()] == ["10/100", "100/100"]
 
 
 def test_the_same_notice_is_given_once() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from platolm.cli.run import resume_command
 from platolm.dataset import read_manifest, segment_path
-from platolm.runs import RunSpec
+from platolm.runs import Pause, PausedBy
+from platolm.spec import Endings, Limits, Output, OutputFormat, RunSpec, Sampling, SideSpec
 from tests.unit.cli.conftest import RunCommand, StartCommand, wait_until
 from tests.unit.cli.fake_api import FakeApi
 
@@ -66,11 +67,159 @@ async def test_json_summary(platolm: RunCommand, tmp_path: Path) -> None:
 
 async def test_show_prints_the_whole_spec_and_contacts_nobody(api: FakeApi, platolm: RunCommand) -> None:
     await api.stop()
-    result = await platolm("run", "--show", "--seed", "5", "--max-turns", "8")
+    result = await platolm("run", "--show", "--json", "--seed", "5", "--max-turns", "8")
     shown = json.loads(result.stdout)
-    spec = RunSpec.model_validate(shown["spec"])
+    assert shown.pop("seeds") is None
+    spec = RunSpec.model_validate(shown)
     assert (spec.seed, spec.endings.max_turns, spec.conversations) == (5, 8, 64)
     assert spec.simulator.sampling.max_tokens == 512
+
+
+@pytest.mark.parametrize("name", ["run.yaml", "run.json"])
+async def test_what_show_prints_is_a_spec_file(platolm: RunCommand, tmp_path: Path, name: str) -> None:
+    (tmp_path / "seeds.jsonl").write_text('{"intent": "a"}\n{"persona": "b"}\n')
+    options = [
+        "--seeds",
+        "seeds.jsonl",
+        "--seed-mode",
+        "intent",
+        "--repeats",
+        "3",
+        "--stop-phrase",
+        "no",
+        "--name",
+        "1e-3",
+    ]
+    form = ["--json"] if name.endswith(".json") else []
+    shown = await platolm("run", "--show", *options, *form)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / name).write_text(shown.stdout)
+    again = await platolm("run", f"specs/{name}", "--show", *form)
+    assert again.stdout == shown.stdout, again.stderr
+    assert str(tmp_path / "seeds.jsonl") in shown.stdout
+    changed = await platolm("run", f"specs/{name}", "--show", "--json", "--repeats", "2", "-n", "9")
+    spec = json.loads(changed.stdout)
+    assert (spec["repeats"], spec["conversations"], spec["name"], spec["seed_mode"]) == (2, 9, "1e-3", "intent")
+
+
+async def test_every_option_finds_its_field(api: FakeApi, platolm: RunCommand, tmp_path: Path) -> None:
+    result = await platolm(
+        *("run", "-n", "3", "--name", "mine", "--seed", "4", "--context-tokens", "99", "--min-turns", "2"),
+        *("--max-turns", "6", "--stop-phrase", "bye", "--stop-phrase", "ciao", "--max-in-flight", "5"),
+        *("--simulator-model", "s", "--respondent-model", "r", "--temperature", "0.25", "--max-tokens", "11"),
+        *("--format", "parquet", "--output-url", "s3://bucket/x", "--out", tmp_path / "out"),
+    )
+    assert result.code == 0, result.stderr
+    sampling = Sampling(temperature=0.25, max_tokens=11)
+    assert api.only_run.request.spec == RunSpec(
+        conversations=3,
+        name="mine",
+        seed=4,
+        simulator=SideSpec(profile="socratic", model="s", sampling=sampling),
+        respondent=SideSpec(profile="platolm", model="r", sampling=sampling),
+        endings=Endings(context_tokens=99, min_turns=2, max_turns=6, stop_phrases=["bye", "ciao"]),
+        limits=Limits(in_flight=5),
+        output=Output(url="s3://bucket/x", format=OutputFormat.PARQUET),
+    )
+
+
+async def test_a_spec_file_is_run_with_its_seeds(api: FakeApi, platolm: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "seeds.jsonl").write_text('{"question": "why?"}\n{"question": "how?"}\n')
+    (tmp_path / "specs" / "run.yaml").write_text("seeds: seeds.jsonl\nrepeats: 2\nretries: {attempts: 5}\n")
+    result = await platolm("run", "specs/run.yaml", "--seed", "3", "--out", tmp_path / "out")
+    assert result.code == 0, result.stderr
+    spec = api.only_run.request.spec
+    assert (spec.conversations, spec.repeats, spec.seed, spec.retries.attempts) == (4, 2, 3, 5)
+    assert [seed.question for seed in api.only_run.request.seeds] == ["why?", "how?"]
+    assert "used again" not in result.stderr
+
+
+async def test_everything_wrong_with_a_spec_is_a_line(api: FakeApi, platolm: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("simulator:\n  sampling: {top_p: 3}\nendngs: {}\nname: '[bold]x'\n")
+    result = await platolm("run", "run.yaml", "--out", tmp_path / "out")
+    assert result.code == 2
+    assert result.stderr.splitlines() == [
+        "line 2: simulator.sampling.top_p: Input should be less than or equal to 1 (given: 3)",
+        "line 3: endngs: there is no such field; did you mean endings?",
+        "error: run.yaml: 2 problems in the spec",
+    ]
+    assert (api.submissions, (tmp_path / "out").exists()) == (0, False)
+
+
+async def test_a_paused_run_is_followed_until_it_goes_on(api: FakeApi, start: StartCommand, tmp_path: Path) -> None:
+    command = await start("run", "-n", "200", "--out", tmp_path / "out")
+    await wait_until(lambda: api.segment_requests >= 2)
+    api.only_run.pause = Pause(by=PausedBy.LIMIT, reason="100 conversations are dead")
+    events = api.progress_events
+    await wait_until(lambda: api.progress_events >= events + 3)
+    api.only_run.pause = None
+    result = await command.result()
+    assert result.code == 0, result.stderr
+    said = "the run is paused by the limit: 100 conversations are dead; `platolm runs resume run-1` has it go on"
+    assert result.stderr.splitlines().count(said) == 1
+    assert "the run goes on" in result.stderr
+    assert_complete(tmp_path / "out", 200)
+
+
+async def test_segments_of_parquet_come_home_as_sharegpt_too(platolm: RunCommand, tmp_path: Path) -> None:
+    result = await platolm("run", "-n", "25", "--format", "parquet", "--out", tmp_path / "out")
+    assert result.code == 0, result.stderr
+    assert_complete(tmp_path / "out", 25)
+    assert {path.suffix for path in (tmp_path / "out" / "segments").iterdir()} == {".parquet"}
+    assert lines_of(tmp_path / "out")[7]["conversations"][0] == {"from": "human", "value": "7/0 é ✓"}
+
+
+async def test_a_cancelled_run_brings_home_what_is_committed(
+    api: FakeApi, start: StartCommand, platolm: RunCommand, tmp_path: Path
+) -> None:
+    arguments = ("run", "-n", "5000", "--out", tmp_path / "out")
+    command = await start(*arguments)
+    await wait_until(lambda: api.segment_requests >= 2)
+    api.only_run.is_cancelled = True
+    result = await command.result()
+    committed = api.only_run.committed
+    assert result.code == 1
+    assert f"the run was cancelled: {committed} of 5,000 conversations are in its dataset" in result.stderr
+    assert f"cancelled: {5000 - committed:,} conversations were given up" in result.stderr
+    assert_complete(tmp_path / "out", committed)
+    assert (await platolm(*arguments)).code == 1
+
+
+async def test_dead_conversations_that_were_tried_again_are_fetched(
+    api: FakeApi, platolm: RunCommand, tmp_path: Path
+) -> None:
+    arguments = ("run", "-n", "20", "--out", tmp_path / "out")
+    api.dead_indices = frozenset({3, 7})
+    assert (await platolm(*arguments)).code == 1
+    assert (await platolm(*arguments)).code == 1
+    assert (await platolm("runs", "retry-dead", "run-1")).code == 0
+    result = await platolm(*arguments)
+    assert result.code == 0, result.stderr
+    assert_complete(tmp_path / "out", 20)
+    await api.stop()
+    assert (await platolm(*arguments)).code == 0
+
+
+async def test_the_key_is_sent_and_never_printed(api: FakeApi, platolm: RunCommand, tmp_path: Path) -> None:
+    api.api_key = "s3cret"
+    refused = await platolm("run", "-n", "5", "--out", tmp_path / "out")
+    assert refused.code == 1
+    assert "a key is needed (HTTP 401); give it a key (PLATOLM_API_KEY)" in refused.stderr
+    wrong = await platolm("run", "-n", "5", "--out", tmp_path / "out", "--api-key", "wr0ng")
+    assert (wrong.code, "wr0ng" in wrong.stdout + wrong.stderr) == (1, False)
+    right = await platolm("run", "-n", "5", "--out", tmp_path / "out", "--api-key", "s3cret")
+    assert (right.code, "s3cret" in right.stdout + right.stderr) == (0, False)
+    assert not any("s3cret" in path.read_text() for path in (tmp_path / "out").glob("*.json"))
+
+
+async def test_the_key_comes_from_the_environment(
+    api: FakeApi, platolm: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.api_key = "s3cret"
+    monkeypatch.setenv("PLATOLM_API_KEY", "s3cret")
+    assert (await platolm("run", "-n", "5", "--out", tmp_path / "out")).code == 0
+    assert "s3cret" not in (await platolm("run", "--help")).stdout
 
 
 async def test_warnings_of_the_api_are_shown(api: FakeApi, platolm: RunCommand, tmp_path: Path) -> None:
@@ -314,7 +463,7 @@ async def test_broken_seeds_are_listed_and_stop_it(api: FakeApi, platolm: RunCom
     result = await platolm("run", "--seeds", tmp_path / "seeds.jsonl", "--out", tmp_path / "out")
     assert result.code == 2
     assert "line 2: not JSON" in result.stderr
-    assert "line 3: its question is empty" in result.stderr
+    assert "line 3: it has no question" in result.stderr
     assert "… and 12 more" in result.stderr
     assert "32 of 33 lines are unusable" in result.stderr
     assert api.submissions == 0
@@ -336,8 +485,10 @@ async def test_broken_seeds_can_be_left_out(api: FakeApi, platolm: RunCommand, t
         (["--seed-mode", "free", "--seeds", "nowhere.jsonl"], "takes no --seeds"),
         (["--seeds", "nowhere.jsonl"], "no such file"),
         (["--api", "localhost"], "begins with http"),
-        (["--max-turns", "1"], "--max-turns"),
-        (["--seed", str(2**63)], "seed"),
+        (["--max-turns", "1"], "endings.max_turns: Input should be greater than or equal to 2 (given: 1)"),
+        (["--seed", str(2**63)], "seed: Input should be less than"),
+        (["nowhere.yaml"], "nowhere.yaml: it cannot be read"),
+        (["--api-key", "a b"], "holds characters that no HTTP header carries"),
     ],
 )
 async def test_misuse_is_exit_2_and_says_what(platolm: RunCommand, arguments: list[str], said: str) -> None:
@@ -351,3 +502,8 @@ def test_the_resume_command_names_the_folder_once() -> None:
     assert resume_command(Path("runs/x"), ["run", "-n", "5"]) == "platolm run -n 5 --out runs/x"
     assert resume_command(Path("a b"), ["run", "--out", "a b"]) == "platolm run --out 'a b'"
     assert resume_command(Path("x"), ["run", "--out=x"]) == "platolm run --out=x"
+
+
+def test_the_resume_command_leaves_a_key_out() -> None:
+    given = ["run", "--api-key", "s3cret", "-n", "5", "--api-key=s3cret"]
+    assert resume_command(Path("x"), given) == "platolm run -n 5 --out x"

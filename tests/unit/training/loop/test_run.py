@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from platolm.errors import InputError, StackError, TrainingError
-from platolm.runs import RunRequest
+from platolm.spec import RunRequest
 from platolm.stack.settings import LocalStackSettings
 from platolm.summary import RunSummary
 from training.loop import run as run_module
