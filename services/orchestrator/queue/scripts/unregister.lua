@@ -4,7 +4,7 @@ local claims = redis.call('HGETALL', key_claims(ARGV[1]))
 for i = 1, #claims, 2 do
   local fields = redis.call('HMGET', key_conversation(claims[i]), 'token', 'run', 'index')
   if fields[1] == claims[i + 1] then
-    drop_claim(claims[i], nil)
+    drop_claim(claims[i], fields[2], nil)
     redis.call('RPUSH', key_orphans(fields[2]), fields[3])
   end
 end

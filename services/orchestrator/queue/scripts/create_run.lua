@@ -9,4 +9,5 @@ end
 redis.call('ZADD', key_runs(), ARGV[4], ARGV[1])
 redis.call('XGROUP', 'CREATE', key_stream(ARGV[1]), GROUP, '0', 'MKSTREAM')
 redis.call('RPUSH', key_active(), ARGV[1])
+redis.call('SADD', key_open(), ARGV[1])
 return {ARGV[1], ARGV[3]}

@@ -1,0 +1,29 @@
+"""The queue on Redis: every key and every script in one place."""
+
+from services.orchestrator.queue.answers import (
+    Claim,
+    Claimed,
+    LeaseLostError,
+    Offer,
+    Outcome,
+    QueuedConversation,
+    QueuedDetail,
+    Written,
+)
+from services.orchestrator.queue.connection import REDIS_AWAY, open_redis, redis_patiently
+from services.orchestrator.queue.queue import Queue
+
+__all__ = [
+    "REDIS_AWAY",
+    "Claim",
+    "Claimed",
+    "LeaseLostError",
+    "Offer",
+    "Outcome",
+    "Queue",
+    "QueuedConversation",
+    "QueuedDetail",
+    "Written",
+    "open_redis",
+    "redis_patiently",
+]
