@@ -1,37 +1,40 @@
 """A run's dataset as a folder: records in segments, and a manifest that says which segments count.
 
-    run.json                     the run's id and spec
-    segments/<name>.jsonl.zst    records, one JSON object a line
+    run.json                     the run's spec
+    segments/<name>              records: JSON lines in zstd (.jsonl.zst), or Parquet (.parquet)
     manifest/00000001.json       one committed segment each, numbered without gaps; without an entry a segment does
                                  not count
 
-`sharegpt.jsonl`, where it is, is made from the segments: the same records, in the order of their index.
+The folder lies on a disk or at any fsspec URL (`platolm.storage.Place`). `sharegpt.jsonl`, where it is, is made from
+the segments: the same records, in the order of their index.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import zstandard
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from platolm.errors import OutputError
+from platolm.segments import SEGMENT_SUFFIX as SEGMENT_SUFFIX
+from platolm.segments import Record as Record
+from platolm.segments import compress_records as compress_records
+from platolm.segments import decode_segment
+from platolm.segments import read_segment as read_segment
+from platolm.storage import LocalPlace, Place
+from platolm.storage import open_atomically as open_atomically
+from platolm.storage import sync_folder as sync_folder
+from platolm.storage import write_atomically as write_atomically
 
 RUN_FILE = "run.json"
 SEGMENTS_FOLDER = "segments"
-SEGMENT_SUFFIX = ".jsonl.zst"
 MANIFEST_FOLDER = "manifest"
 SHAREGPT_FILE = "sharegpt.jsonl"
 
-Record = dict[str, Any]
-"""A finished conversation; `TurnRecord` documents `turns`, `ConversationRecord` the rest."""
+_MOST_AT_ONCE = 64
+"""Manifest entries that are asked for together."""
 
 
 class TurnRecord(BaseModel):
@@ -40,6 +43,7 @@ class TurnRecord(BaseModel):
     role: str
     num_tokens: int = Field(description="tokens of its text in the speaker's own tokenizer, eos not counted")
     num_prompt_tokens: int = 0
+    num_cached_tokens: int | None = Field(None, description="prompt tokens in the engine's prefix cache, where it says")
     finish_reason: str = Field(description="stop (ended by itself), length (cut), or seed (given, not generated)")
     sampling_seed: int | None = None
     duration_s: float = 0.0
@@ -86,89 +90,80 @@ class ManifestEntry(BaseModel):
     sha256: str
 
 
+def manifest_name(number: int) -> str:
+    """An entry's name below the dataset's folder."""
+    return f"{MANIFEST_FOLDER}/{number:08d}.json"
+
+
+def segment_name(name: str) -> str:
+    """A segment's name below the dataset's folder."""
+    return f"{SEGMENTS_FOLDER}/{name}"
+
+
 def manifest_path(folder: Path, number: int) -> Path:
-    return folder / MANIFEST_FOLDER / f"{number:08d}.json"
+    return folder / manifest_name(number)
 
 
 def segment_path(folder: Path, name: str) -> Path:
-    return folder / SEGMENTS_FOLDER / name
+    return folder / segment_name(name)
 
 
-def read_manifest(folder: Path, *, after: int = 0) -> list[ManifestEntry]:
-    """The committed segments in order, those numbered above `after`.
+def iter_manifest(where: Place | Path, *, after: int = 0) -> Iterator[ManifestEntry]:
+    """The committed segments in order, those numbered above `after`, up to the first number that is not there.
 
     Raises:
         OutputError: an entry cannot be read.
     """
-    entries = []
-    number = after + 1
-    while (path := manifest_path(folder, number)).exists():
-        try:
-            entries.append(ManifestEntry.model_validate_json(path.read_bytes()))
-        except ValueError as error:
-            raise OutputError(f"{path} is damaged: {error}") from error
-        number += 1
-    return entries
+    place = _place(where)
+    number, count = after + 1, 1
+    while True:
+        names = [manifest_name(number + i) for i in range(count)]
+        for name, content in zip(names, place.read_many(names), strict=True):
+            if content is None:
+                return
+            yield _entry(f"{place}/{name}", content)
+        number, count = number + count, min(2 * count, _MOST_AT_ONCE)
 
 
-def compress_records(records: Iterable[Record]) -> bytes:
-    """A segment's bytes."""
-    lines = (json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n" for record in records)
-    return zstandard.ZstdCompressor(level=3).compress("".join(lines).encode())
-
-
-def read_segment(path: Path) -> Iterator[Record]:
-    """The records of one segment."""
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        for line in io.TextIOWrapper(reader, encoding="utf-8"):
-            yield json.loads(line)
-
-
-def read_records(folder: Path) -> Iterator[Record]:
-    """Every committed record, in the order of commitment."""
-    for entry in read_manifest(folder):
-        yield from read_segment(segment_path(folder, entry.segment))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole or not at all.
+def read_manifest(where: Place | Path, *, after: int = 0) -> list[ManifestEntry]:
+    """The same as a list.
 
     Raises:
-        OutputError: the disk is full or the folder cannot be written.
+        OutputError: an entry cannot be read.
     """
-    with open_atomically(path) as file:
-        file.write(content)
+    return list(iter_manifest(where, after=after))
 
 
-@contextmanager
-def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears at `path` whole or not at all: written beside it, fsync, rename, fsync the folder.
+def read_records(where: Place | Path) -> Iterator[Record]:
+    """Every committed record, in the order of commitment.
 
     Raises:
-        OutputError: the disk is full or the folder cannot be written.
+        OutputError: an entry or its segment cannot be read.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    place = _place(where)
+    for entry in iter_manifest(place):
+        yield from segment_records(place, entry)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames and creations in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def segment_records(place: Place, entry: ManifestEntry) -> Iterator[Record]:
+    """The records of a committed segment.
+
+    Raises:
+        OutputError: it cannot be read, or is missing.
+    """
+    file = place.open(segment_name(entry.segment))
+    if file is None:
+        raise OutputError(f"{place}/{segment_name(entry.segment)} is missing, but the manifest names it")
+    with file:
+        yield from decode_segment(file, entry.segment)
+
+
+def _place(where: Place | Path) -> Place:
+    return LocalPlace(where) if isinstance(where, Path) else where
+
+
+def _entry(name: str, content: bytes) -> ManifestEntry:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return ManifestEntry.model_validate_json(content)
+    except ValidationError as error:
+        raise OutputError(f"{name} is damaged: {error.errors(include_url=False)[0]['msg']}") from error

@@ -54,7 +54,7 @@ class RunningStack:
     def _wait_ready(self) -> None:
         assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
-        waiting_for = ["simulator_port", "respondent_port", "api_port", "worker_health_port"]
+        waiting_for = ["simulator_port", "respondent_port", "api_port", "writer_health_port", "worker_health_port"]
         while waiting_for:
             assert self.process.poll() is None, self.log.read_text()[-4000:]
             assert time.monotonic() < deadline, f"{waiting_for} not ready: {self.log.read_text()[-4000:]}"

@@ -14,7 +14,8 @@ from platolm.errors import StackError
 from platolm.stack.demo import REPOSITORY
 from platolm.stack.settings import HOST, LocalStackSettings, flag_of
 
-REDIS, SIMULATOR, RESPONDENT, API, WORKER = "redis", "simulator", "respondent", "api", "worker"
+REDIS, SIMULATOR, RESPONDENT = "redis", "simulator", "respondent"
+API, WRITER, WORKER = "api", "writer", "worker"
 _GRACE_MARGIN_S = 15.0
 _REDIS_GRACE_S = 10.0
 
@@ -51,6 +52,7 @@ def plan(settings: LocalStackSettings, *, num_cores: int | None = None) -> list[
         _model_server(settings, SIMULATOR, settings.simulator_model, threads),
         _model_server(settings, RESPONDENT, settings.respondent_model, threads),
         _api(settings),
+        _writer(settings),
         _worker(settings),
     ]
 
@@ -139,6 +141,26 @@ def _api(settings: LocalStackSettings) -> ProcessPlan:
         grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
         max_restarts=settings.max_restarts,
         ports=_ports(settings, "api_port"),
+    )
+
+
+def _writer(settings: LocalStackSettings) -> ProcessPlan:
+    env = {
+        "PLATOLM_WRITER_REDIS_URL": _redis_url(settings),
+        "PLATOLM_WRITER_DATA_DIR": str(settings.data_dir.resolve()),
+        "PLATOLM_WRITER_HEALTH_HOST": HOST,
+        "PLATOLM_WRITER_HEALTH_PORT": str(settings.writer_health_port),
+    }
+    return ProcessPlan(
+        WRITER,
+        (sys.executable, "-m", "services.orchestrator.writer"),
+        ready_url=f"http://{HOST}:{settings.writer_health_port}/readyz",
+        log_path=settings.logs / "writer.log",
+        env=_python_env() | env,
+        after=(REDIS,),
+        grace_s=_GRACE_MARGIN_S,
+        max_restarts=settings.max_restarts,
+        ports=_ports(settings, "writer_health_port"),
     )
 
 

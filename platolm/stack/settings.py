@@ -20,6 +20,7 @@ PORT_FIELDS = (
     "respondent_engine_port",
     "api_port",
     "worker_health_port",
+    "writer_health_port",
 )
 
 
@@ -32,6 +33,7 @@ class LocalStackSettings(BaseSettings):
     simulator_port: int = Field(8001, ge=1, le=65535, description="the simulator's OpenAI-compatible server")
     respondent_port: int = Field(8002, ge=1, le=65535, description="the respondent's OpenAI-compatible server")
     worker_health_port: int = Field(8003, ge=1, le=65535, description="the worker's health and metrics")
+    writer_health_port: int = Field(8004, ge=1, le=65535, description="the dataset writer's health and metrics")
     simulator_engine_port: int = Field(8011, ge=1, le=65535, description="the simulator's inner engine")
     respondent_engine_port: int = Field(8012, ge=1, le=65535, description="the respondent's inner engine")
     redis_port: int = Field(6390, ge=1, le=65535, description="the embedded Redis")
@@ -52,7 +54,7 @@ class LocalStackSettings(BaseSettings):
     )
     startup_timeout_s: float = Field(600.0, gt=0, description="time for everything to come up")
     drain_timeout_s: float = Field(10.0, ge=0, description="time for what is in flight when stopping")
-    max_restarts: int = Field(3, ge=0, description="restarts of the API and of the worker when they die")
+    max_restarts: int = Field(3, ge=0, description="restarts of the API, of the writer and of the worker when they die")
 
     @model_validator(mode="after")
     def _distinct_ports(self) -> Self:

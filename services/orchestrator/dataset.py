@@ -6,125 +6,127 @@ what the other committed and leaves those records out, so that no conversation i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
-import uuid
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass
 
-from platolm.dataset import (
-    MANIFEST_FOLDER,
-    RUN_FILE,
-    SEGMENT_SUFFIX,
-    ManifestEntry,
-    Record,
-    compress_records,
-    manifest_path,
-    read_manifest,
-    segment_path,
-    sync_folder,
-    write_atomically,
-)
+from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, ManifestEntry, iter_manifest, manifest_name, segment_name
 from platolm.errors import OutputError
-from platolm.runs import RunSpec, Seed
+from platolm.segments import encode_segment, fresh_segment_name
+from platolm.spec import OutputFormat
+from platolm.storage import Place
+from services.orchestrator.crash_points import crash_point
+from services.orchestrator.index_set import IndexSet
 
-SEEDS_FILE = "seeds.jsonl"
-_RUNS_FOLDER = "runs"
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit added; nothing where all of it was in the dataset already."""
+
+    num_records: int = 0
+    size_bytes: int = 0
 
 
-class RunFolder:
-    """Where a run lies below the data folder: `run.json`, `seeds.jsonl`, segments, manifest."""
+@dataclass(frozen=True)
+class _Segment:
+    """A segment that is in its place and that no entry names yet."""
 
-    def __init__(self, data_dir: Path, run_id: str) -> None:
-        self.run_id = run_id
-        self.path = data_dir / _RUNS_FOLDER / run_id
-
-    def create(self, spec: RunSpec, seeds: list[Seed]) -> None:
-        """Write the immutable part, synced, before the run exists anywhere else.
-
-        Raises:
-            OutputError: no space, or the folder cannot be written.
-        """
-        lines = [seed.model_dump_json(exclude_none=True) for seed in seeds]
-        write_atomically(self.path / SEEDS_FILE, "".join(line + "\n" for line in lines).encode())
-        write_atomically(self.path / RUN_FILE, spec.model_dump_json(indent=1).encode())
-        sync_folder(self.path.parent)
-
-    def seed_lines(self) -> list[str]:
-        """The run's seeds, each as the JSON that a worker reads; empty for free runs."""
-        return (self.path / SEEDS_FILE).read_text(encoding="utf-8").split("\n")[:-1]
+    name: str
+    indices: list[int]
+    size_bytes: int
+    sha256: str
 
 
 class DatasetWriter:
-    """Appends to one run's dataset. `committed` holds every index that the manifest names."""
+    """Appends to one run's dataset. `committed` holds every index that the manifest names.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._last_entry = 0
-        self.committed: set[int] = set()
-        self.refresh()
+    One thread at a time may use it; `committed` may be read meanwhile.
+    """
 
-    def refresh(self) -> None:
-        """Read the manifest entries that this writer has not seen."""
-        for entry in read_manifest(self._folder, after=self._last_entry):
-            self._last_entry = entry.number
-            self.committed.update(entry.indices)
-
-    def commit(self, records: Mapping[int, Record]) -> int:
-        """Put records into the dataset, those that are not in it yet; gives how many were added.
+    def __init__(self, place: Place, *, conversations: int, form: OutputFormat = OutputFormat.JSONL) -> None:
+        """Read the manifest.
 
         Raises:
-            OutputError: the disk is full or the folder cannot be written; nothing was committed.
+            OutputError: the place does not answer, or the run is not there: a disk that is not mounted looks empty.
+        """
+        self._place = place
+        self._form = form
+        self._last_entry = 0
+        self._unnamed: _Segment | None = None
+        self.committed = IndexSet(conversations)
+        if place.read(RUN_FILE) is None:
+            raise OutputError(f"{place} does not hold the run: its {RUN_FILE} is missing")
+        self.refresh()
+
+    def refresh(self) -> set[str]:
+        """Read the manifest entries that this writer has not seen; gives the segments that they name.
+
+        Raises:
+            OutputError: one cannot be read, or is not of this run.
+        """
+        named = set()
+        for entry in iter_manifest(self._place, after=self._last_entry):
+            try:
+                self.committed.update(entry.indices)
+            except ValueError as error:
+                raise OutputError(f"{self._place}/{manifest_name(entry.number)} is damaged: {error}") from error
+            self._last_entry = entry.number
+            named.add(entry.segment)
+        if named:  # who made them may have died before they were durable, and their records are about to be forgotten
+            self._place.sync(MANIFEST_FOLDER)
+        return named
+
+    def commit(self, records: Mapping[int, str]) -> Committed:
+        """Put records (JSON, by index) into the dataset, those that are not in it yet.
+
+        Raises:
+            OutputError: the place cannot be written. What was committed is not known: ask again with the same records.
         """
         while fresh := {i: record for i, record in sorted(records.items()) if i not in self.committed}:
-            if self._try_commit(fresh):
-                return len(fresh)
-            self.refresh()
-        return 0
+            segment = self._segment_of(fresh)
+            if self._make_count(segment):
+                return Committed(len(fresh), segment.size_bytes)
+            self._leave_to_others(segment)
+        return Committed()
 
-    def _try_commit(self, records: Mapping[int, Record]) -> bool:
-        content = compress_records(records.values())
-        name = f"{uuid.uuid4().hex}{SEGMENT_SUFFIX}"
-        segment = segment_path(self._folder, name)
-        write_atomically(segment, content)
+    def _segment_of(self, fresh: Mapping[int, str]) -> _Segment:
+        """Write the records' segment, unless an attempt that failed after it has left it there."""
+        if self._unnamed is not None and self._unnamed.indices == list(fresh):
+            return self._unnamed
+        crash_point("writer.before_segment")
+        content = encode_segment(fresh.values(), self._form)
+        name = fresh_segment_name(self._form)
+        self._place.write(segment_name(name), [content], before_visible=lambda: crash_point("writer.segment_written"))
+        crash_point("writer.segment_renamed")
+        self._unnamed = _Segment(name, list(fresh), len(content), hashlib.sha256(content).hexdigest())
+        return self._unnamed
+
+    def _make_count(self, segment: _Segment) -> bool:
+        """Create the next manifest entry; False where another writer has."""
         entry = ManifestEntry(
             number=self._last_entry + 1,
-            segment=name,
-            indices=list(records),
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            segment=segment.name,
+            indices=segment.indices,
+            size_bytes=segment.size_bytes,
+            sha256=segment.sha256,
         )
-        if not _create_exclusively(manifest_path(self._folder, entry.number), entry.model_dump_json().encode()):
-            segment.unlink()
+        if not self._place.create(manifest_name(entry.number), entry.model_dump_json().encode()):
             return False
+        crash_point("writer.manifest_linked")
+        self._unnamed = None
         self._last_entry = entry.number
-        self.committed.update(records)
+        self.committed.update(segment.indices)
         return True
 
-
-def _create_exclusively(path: Path, content: bytes) -> bool:
-    """Create a file whole and durable, or not at all: False when it is there already.
-
-    Raises:
-        OutputError: no space, or the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{MANIFEST_FOLDER}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        sync_folder(path.parent)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-    return True
+    def _leave_to_others(self, segment: _Segment) -> None:
+        """Read who was first. That may have been this writer, in an attempt of which no answer came."""
+        named = self.refresh()
+        if not named:
+            raise OutputError(
+                f"{self._place} says that manifest entry {self._last_entry + 1} exists, and does not give it"
+            )
+        self._unnamed = None
+        if segment.name not in named:
+            with suppress(OutputError):  # litter without effect
+                self._place.remove(segment_name(segment.name))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from platolm.dataset import (
     ManifestEntry,
     compress_records,
+    iter_manifest,
     manifest_path,
     open_atomically,
     read_manifest,
@@ -58,6 +59,22 @@ def test_a_manifest_ends_at_its_first_gap(tmp_path: Path) -> None:
     commit(tmp_path, 1, 1)
     commit(tmp_path, 3, 3)
     assert [entry.number for entry in read_manifest(tmp_path)] == [1]
+
+
+def test_many_entries_are_read_in_their_order(tmp_path: Path) -> None:
+    for number in range(1, 200):
+        entry = ManifestEntry(number=number, segment="s", indices=[number], size_bytes=1, sha256="0" * 64)
+        manifest_path(tmp_path, number).parent.mkdir(exist_ok=True)
+        manifest_path(tmp_path, number).write_text(entry.model_dump_json())
+    assert [entry.number for entry in iter_manifest(tmp_path)] == list(range(1, 200))
+    assert [entry.number for entry in iter_manifest(tmp_path, after=150)] == list(range(151, 200))
+
+
+def test_a_segment_that_is_missing_is_named(tmp_path: Path) -> None:
+    commit(tmp_path, 1, 1)
+    segment_path(tmp_path, "s1.jsonl.zst").unlink()
+    with pytest.raises(OutputError, match=r"segments/s1\.jsonl\.zst is missing, but the manifest names it"):
+        list(read_records(tmp_path))
 
 
 def test_an_empty_folder_has_no_records(tmp_path: Path) -> None:

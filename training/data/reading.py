@@ -10,6 +10,7 @@ from typing import Any
 from platolm.dataset import MANIFEST_FOLDER, SHAREGPT_FILE, read_manifest, segment_path
 from platolm.errors import InputError
 from platolm.jsonlines import read_json_records
+from platolm.segments import PARQUET_SUFFIX, read_segment
 
 _ENDINGS = tuple(f".{form}{packing}" for form in ("json", "jsonl") for packing in ("", ".gz", ".zst"))
 _PACKED = (".gz", ".zst")
@@ -70,7 +71,7 @@ def chunks_of(files: Sequence[Path], chunk_text: int | None = None) -> Iterator[
     number = text = size = 0
     for file in files:
         left = file.stat().st_size
-        for line, record in read_json_records(file):
+        for line, record in _records_of(file):
             entries.append(Entry(str(file), line, record))
             new_text = _text_of(record) + _RECORD_OVERHEAD
             on_disk = min(left, new_text // _ratio(file))
@@ -102,6 +103,12 @@ def _existing(segment: Path) -> Path:
     if not segment.is_file():
         raise InputError(f"{segment} is missing, but the manifest beside it names it: fetch the run again")
     return segment
+
+
+def _records_of(file: Path) -> Iterator[tuple[int, Any]]:
+    if file.suffix == PARQUET_SUFFIX:
+        return enumerate(read_segment(file), start=1)
+    return read_json_records(file)
 
 
 def _ratio(file: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import openai
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from platolm.stack.control import ReplaceRequest, ask_to_replace

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 
 from platolm.errors import StackError
 from platolm.stack.local import stop_waves
-from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER, ProcessPlan, plan
+from platolm.stack.plan import API, REDIS, RESPONDENT, SIMULATOR, WORKER, WRITER, ProcessPlan, plan
 from platolm.stack.settings import LocalStackSettings
 
 
@@ -29,14 +29,15 @@ def planned(**fields: Any) -> dict[str, ProcessPlan]:
 
 def test_order_and_dependencies() -> None:
     plans = planned()
-    assert list(plans) == [REDIS, SIMULATOR, RESPONDENT, API, WORKER]
+    assert list(plans) == [REDIS, SIMULATOR, RESPONDENT, API, WRITER, WORKER]
     assert plans[API].after == (REDIS,)
+    assert plans[WRITER].after == (REDIS,)
     assert plans[WORKER].after == (REDIS, SIMULATOR, RESPONDENT)
-    assert [plans[name].max_restarts for name in plans] == [0, 0, 0, 3, 3]
+    assert [plans[name].max_restarts for name in plans] == [0, 0, 0, 3, 3, 3]
 
 
 def test_stopping_frees_dependents_first() -> None:
-    assert stop_waves(list(planned().values())) == [[WORKER, API], [RESPONDENT, SIMULATOR, REDIS]]
+    assert stop_waves(list(planned().values())) == [[WORKER, WRITER, API], [RESPONDENT, SIMULATOR, REDIS]]
 
 
 def test_redis_command() -> None:
@@ -65,11 +66,18 @@ def test_model_servers() -> None:
 
 def test_settings_of_the_servers_know_these_names() -> None:
     from services.orchestrator.settings import ApiSettings, WorkerSettings
+    from services.orchestrator.writer_settings import WriterSettings
     from services.respondent.settings import RespondentSettings
     from services.simulator.settings import SimulatorSettings
 
-    kinds: tuple[type[BaseSettings], ...] = (SimulatorSettings, RespondentSettings, ApiSettings, WorkerSettings)
-    for one, kind in zip([SIMULATOR, RESPONDENT, API, WORKER], kinds, strict=True):
+    kinds: tuple[type[BaseSettings], ...] = (
+        SimulatorSettings,
+        RespondentSettings,
+        ApiSettings,
+        WriterSettings,
+        WorkerSettings,
+    )
+    for one, kind in zip([SIMULATOR, RESPONDENT, API, WRITER, WORKER], kinds, strict=True):
         prefix = str(kind.model_config.get("env_prefix"))
         names = [name for name in planned()[one].env if name.startswith("PLATOLM_")]
         assert names
@@ -78,9 +86,12 @@ def test_settings_of_the_servers_know_these_names() -> None:
 
 
 def test_orchestrator() -> None:
-    plans = planned(redis_port=7001, worker_health_port=7003)
+    plans = planned(redis_port=7001, worker_health_port=7003, writer_health_port=7004)
     assert plans[API].env["PLATOLM_API_REDIS_URL"] == "redis://127.0.0.1:7001/0"
     assert plans[API].env["PLATOLM_API_DATA_DIR"] == "/d"
+    assert plans[WRITER].env["PLATOLM_WRITER_REDIS_URL"] == "redis://127.0.0.1:7001/0"
+    assert plans[WRITER].env["PLATOLM_WRITER_DATA_DIR"] == "/d"
+    assert plans[WRITER].ready_url == "http://127.0.0.1:7004/readyz"
     worker = plans[WORKER].env
     assert worker["PLATOLM_WORKER_SIMULATOR_URLS"] == "http://127.0.0.1:8011/v1"
     assert worker["PLATOLM_WORKER_RESPONDENT_URLS"] == "http://127.0.0.1:8012/v1"
@@ -103,6 +114,7 @@ def test_every_port_names_its_flag() -> None:
         "--respondent-engine-port": 8012,
         "--api-port": 8000,
         "--worker-health-port": 8003,
+        "--writer-health-port": 8004,
     }
 
 

@@ -1,0 +1,140 @@
+"""Conversation records as Parquet: one column a field, nested where the record is, the same for every dataset."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+COMPRESSION = "zstd"
+ROW_GROUP_RECORDS = 1024
+_READ_RECORDS = 64
+
+_SAMPLING = pa.struct(
+    [
+        ("temperature", pa.float64()),
+        ("top_p", pa.float64()),
+        ("top_k", pa.int64()),
+        ("min_p", pa.float64()),
+        ("repetition_penalty", pa.float64()),
+        ("max_tokens", pa.int64()),
+    ]
+)
+_SIDE = pa.struct(
+    [("profile", pa.string()), ("model", pa.string()), ("sampling", _SAMPLING), ("system_prompt", pa.string())]
+)
+_UTTERANCE = pa.struct([("from", pa.string()), ("value", pa.string())])
+_TURN = pa.struct(
+    [
+        ("role", pa.string()),
+        ("num_tokens", pa.int64()),
+        ("num_prompt_tokens", pa.int64()),
+        ("num_cached_tokens", pa.int64()),
+        ("finish_reason", pa.string()),
+        ("sampling_seed", pa.int64()),
+        ("duration_s", pa.float64()),
+        ("token_ids", pa.list_(pa.int32())),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("run_id", pa.string()),
+        ("index", pa.int64()),
+        ("conversations", pa.list_(_UTTERANCE)),
+        ("num_rounds", pa.int64()),
+        ("termination_reason", pa.string()),
+        ("simulator", _SIDE),
+        ("respondent", _SIDE),
+        ("seed", pa.int64()),
+        ("seed_mode", pa.string()),
+        ("seed_line", pa.int64()),
+        ("turns", pa.list_(_TURN)),
+        ("started_at", pa.float64()),
+        ("finished_at", pa.float64()),
+    ]
+)
+"""The columns: those of `platolm.dataset.ConversationRecord`, whose fields a test compares."""
+
+
+def record_table(records: list[dict[str, Any]]) -> pa.Table:
+    """Records as columns.
+
+    Raises:
+        ValueError: a record does not fit them.
+    """
+    return pa.Table.from_pylist(records, schema=SCHEMA)
+
+
+def record_tables(records: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
+    """Records as columns, in tables of one row group's size.
+
+    Raises:
+        ValueError: a record does not fit them.
+    """
+    left = iter(records)
+    while group := list(islice(left, ROW_GROUP_RECORDS)):
+        yield record_table(group)
+
+
+def parquet_bytes(records: Iterable[dict[str, Any]]) -> bytes:
+    """A whole Parquet file.
+
+    Raises:
+        ValueError: a record does not fit the columns.
+    """
+    buffer = io.BytesIO()
+    pq.write_table(record_table(list(records)), buffer, compression=COMPRESSION, row_group_size=ROW_GROUP_RECORDS)
+    return buffer.getvalue()
+
+
+def parquet_records(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The records of a Parquet file, a few at a time."""
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=_READ_RECORDS):
+        yield from batch.to_pylist()
+
+
+def parquet_tables(file: BinaryIO) -> Iterator[pa.Table]:
+    """The row groups of a Parquet file of records."""
+    parquet = pq.ParquetFile(file)
+    for number in range(parquet.num_row_groups):
+        yield parquet.read_row_group(number).cast(SCHEMA)
+
+
+def parquet_stream(tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """One Parquet file of all tables, in pieces: a row group each, then the footer. Memory holds one of them."""
+    sink = _Sink()
+    with pq.ParquetWriter(sink, SCHEMA, compression=COMPRESSION) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP_RECORDS)
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """Takes what is written, for somebody to fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        piece = bytes(content)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        return self._size
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)

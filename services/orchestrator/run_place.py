@@ -1,0 +1,167 @@
+"""Where a run lies: `run.json`, `seeds.jsonl`, segments, manifest, in a folder of its own on a disk or at a URL."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+from platolm.dataset import (
+    MANIFEST_FOLDER,
+    RUN_FILE,
+    SEGMENTS_FOLDER,
+    ManifestEntry,
+    Record,
+    iter_manifest,
+    manifest_name,
+    read_records,
+    segment_name,
+    segment_records,
+)
+from platolm.errors import InputError, OutputError
+from platolm.segments import is_usable_name
+from platolm.spec import RunSpec, Seed
+from platolm.storage import Place, open_place
+from services.orchestrator.runs.allowed import refusal_of
+from services.orchestrator.seed_file import SEEDS_FILE, SeedFile, open_seed_file
+
+_RUNS_FOLDER = "runs"
+_CACHE_FOLDER = Path("cache", "seeds")
+
+
+class RunPlaces:
+    """Finds runs: below the data folder, or where their specs say."""
+
+    def __init__(self, data_dir: Path, allowed_outputs: Sequence[str] = ()) -> None:
+        self._data_dir = data_dir
+        self._allowed_outputs = allowed_outputs
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where runs lie that name no other place."""
+        return self._data_dir / _RUNS_FOLDER
+
+    def of(self, run_id: str, spec: RunSpec) -> RunPlace:
+        """A run's place; nothing is looked at yet.
+
+        Raises:
+            InputError: the spec names a place that the operator does not allow, or that cannot be used.
+        """
+        cache = self._data_dir / _CACHE_FOLDER / f"{run_id}.jsonl"
+        if spec.output.url is None:
+            return RunPlace(open_place(self.runs_folder / run_id), spec.conversations, cache)
+        refusal = refusal_of(spec.output.url, self._allowed_outputs, setting="allowed_outputs")
+        if refusal is not None:
+            raise InputError(f"output.url {spec.output.url} {refusal}")
+        return RunPlace(open_place(f"{spec.output.url.rstrip('/')}/{run_id}"), spec.conversations, cache)
+
+    def forget(self, run_id: str) -> None:
+        """Drop the copy of a remote run's seeds, where there is one."""
+        (self._data_dir / _CACHE_FOLDER / f"{run_id}.jsonl").unlink(missing_ok=True)
+
+
+class RunPlace:
+    """One run's files. Its methods block; several threads may call them."""
+
+    def __init__(self, place: Place, conversations: int, seed_cache: Path) -> None:
+        self.place = place
+        self._conversations = conversations
+        self._seed_cache = seed_cache
+        self._seeds: SeedFile | None = None
+        self._entry_of = array("I")
+        self._last_entry = 0
+        self._lock = Lock()
+
+    @property
+    def url(self) -> str:
+        return self.place.url
+
+    def create(self, spec: RunSpec, seeds: Iterable[Seed]) -> None:
+        """Write the immutable part, synced, before the run exists anywhere else.
+
+        Raises:
+            InputError: the place cannot take a name exclusively, so that no dataset can be written there.
+            OutputError: no space, or the place cannot be written.
+        """
+        self.place.make(SEGMENTS_FOLDER, MANIFEST_FOLDER)
+        described = spec.model_dump_json(indent=1).encode()
+        if not self.place.create(RUN_FILE, described) or self.place.create(RUN_FILE, described + b"\n"):
+            self.place.remove(RUN_FILE)
+            raise InputError(f"{self.url} gives one name to two writers: a dataset needs a store with conditional puts")
+        self.place.write(SEEDS_FILE, (seed.model_dump_json(exclude_none=True).encode() + b"\n" for seed in seeds))
+
+    def discard(self) -> None:
+        """Take back what `create` wrote, for a run that did not come to be."""
+        for name in (SEEDS_FILE, RUN_FILE):
+            self.place.remove(name)
+
+    def seeds(self) -> SeedFile:
+        """The run's seeds by position; none for a free run.
+
+        Raises:
+            OutputError: they cannot be read.
+        """
+        with self._lock:
+            if self._seeds is None:
+                self._seeds = open_seed_file(self.place, self._seed_cache)
+            return self._seeds
+
+    def manifest(self, *, after: int = 0) -> Iterator[ManifestEntry]:
+        """The committed segments in order, those numbered above `after`.
+
+        Raises:
+            OutputError: an entry cannot be read.
+        """
+        return iter_manifest(self.place, after=after)
+
+    def open_segment(self, name: str) -> BinaryIO | None:
+        """A segment's bytes; None where there is none of that name, or the name cannot be one.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        return self.place.open(segment_name(name)) if is_usable_name(name) else None
+
+    def records(self) -> Iterator[Record]:
+        """Every committed record, in the order of commitment.
+
+        Raises:
+            OutputError: a segment cannot be read.
+        """
+        return read_records(self.place)
+
+    def find(self, index: int) -> Record | None:
+        """The committed record of one conversation; None where it is not in the dataset (yet).
+
+        Four bytes for each conversation up to the last committed one remember which segment holds it.
+
+        Raises:
+            OutputError: its segment cannot be read.
+        """
+        number = self._entry_number(index)
+        if number == 0:
+            return None
+        entry = next(iter_manifest(self.place, after=number - 1), None)
+        if entry is None:
+            raise OutputError(f"{self.url}/{manifest_name(number)} is gone")
+        return next((record for record in segment_records(self.place, entry) if record["index"] == index), None)
+
+    def _entry_number(self, index: int) -> int:
+        """Which entry names a conversation, from 1; 0: none."""
+        if not 0 <= index < self._conversations:
+            return 0
+        with self._lock:
+            if index >= len(self._entry_of) or self._entry_of[index] == 0:
+                self._learn_entries()
+            return self._entry_of[index] if index < len(self._entry_of) else 0
+
+    def _learn_entries(self) -> None:
+        for entry in iter_manifest(self.place, after=self._last_entry):
+            missing = max(entry.indices, default=-1) + 1 - len(self._entry_of)
+            if missing > 0:
+                self._entry_of.frombytes(bytes(missing * self._entry_of.itemsize))
+            for index in entry.indices:
+                self._entry_of[index] = entry.number
+            self._last_entry = entry.number
