@@ -9,11 +9,12 @@ a turn which begins at or after the length limit has no loss at all.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
-from platolm.tokenizer import TextTokenizer
+from platolm.tokenizer import CachingTokenizer, TextTokenizer
 
 IGNORE_INDEX = -100
 """Label of a position without loss, as torch's cross entropy and Hugging Face's trainers read it."""
@@ -131,6 +132,55 @@ def compose(
 def prompt_ids(turns: Iterable[Message | Turn], profile: DyadicProfile, tokenizer: TextTokenizer) -> list[int]:
     """What a server is given so that the profile's side speaks next."""
     return compose(turns, profile, tokenizer, open_role=profile.target_role).input_ids
+
+
+class PromptIds:
+    """One side's prompt, grown turn by turn: `ids()` equals `prompt_ids` of all turns so far.
+
+    A turn's ids are made once in a conversation's life, and kept in 2 or 4 bytes each. Two steps of `compose` are
+    repeated here, the begin and the end of a turn; a property test holds the two together.
+    """
+
+    __slots__ = ("_ids", "_prefix", "_profile", "_tokenizer")
+
+    def __init__(
+        self, profile: DyadicProfile, tokenizer: CachingTokenizer, *, system_prompt: str | None = None
+    ) -> None:
+        self._profile = profile
+        self._tokenizer = tokenizer
+        self._prefix = _header(profile, [system_prompt] if system_prompt else [])
+        self._ids = array("H" if tokenizer.vocab_size <= 2**16 else "i", [tokenizer.bos_id])
+
+    def add(self, role: str, content_ids: Iterable[int]) -> slice:
+        """Take in a finished turn; gives where its content's ids lie in `packed()`."""
+        self._ids.extend(self._begin(role))
+        start = len(self._ids)
+        self._ids.extend(content_ids)
+        stop = len(self._ids)
+        self._ids.append(self._tokenizer.eos_id)
+        self._prefix = ""
+        return slice(start, stop)
+
+    def content_ids(self, where: slice) -> list[int]:
+        """The ids of a turn's content, by what `add` gave."""
+        return self._ids[where].tolist()
+
+    def packed(self) -> array[int]:
+        """`ids()` without a Python object for each, of C type unsigned short or int."""
+        packed = self._ids[:]
+        packed.extend(self._begin(self._profile.target_role))
+        return packed
+
+    def ids(self) -> list[int]:
+        """What a server is given so that the profile's side speaks next."""
+        return [*self._ids, *self._begin(self._profile.target_role)]
+
+    def __len__(self) -> int:
+        """Length of `ids()`."""
+        return len(self._ids) + len(self._begin(self._profile.target_role))
+
+    def _begin(self, role: str) -> list[int]:
+        return [*self._tokenizer.encode_fixed(self._prefix + _name(role) + ": "), self._tokenizer.bos_id]
 
 
 def cut_after_last_label(composed: Composed) -> Composed:

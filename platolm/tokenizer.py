@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from platolm.errors import TokenizerError
 
 _PROBE = "a {}{} b"
+_MAX_FIXED = 1024
 _TURN_TOKENS = ("<|im_start|>", "<|start_header_id|>")
 
 
@@ -32,6 +33,15 @@ class TextTokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str: ...
 
 
+class CachingTokenizer(TextTokenizer, Protocol):
+    """One that remembers the ids of a format's fixed pieces."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode_fixed(self, text: str) -> Sequence[int]: ...
+
+
 class HubTokenizer:
     """A Hugging Face fast tokenizer with a bos and an eos.
 
@@ -46,6 +56,8 @@ class HubTokenizer:
         self._fast.no_truncation()
         self._fast.no_padding()
         self.name = name
+        self._fixed: dict[str, tuple[int, ...]] = {}
+        self._vocab_size = fast.get_vocab_size(with_added_tokens=True)
         self.bos_id = self._control_id(bos_token)
         self.eos_id = self._control_id(eos_token)
         typed = _PROBE.format(bos_token, eos_token)
@@ -58,11 +70,20 @@ class HubTokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
-        return self._fast.get_vocab_size(with_added_tokens=True)
+        return self._vocab_size
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; no control tokens are added or recognised."""
         return self._fast.encode(text, add_special_tokens=False).ids
+
+    def encode_fixed(self, text: str) -> tuple[int, ...]:
+        """`encode` of a text that comes again and again, such as a header; remembered."""
+        ids = self._fixed.get(text)
+        if ids is None:
+            if len(self._fixed) >= _MAX_FIXED:
+                self._fixed.clear()
+            ids = self._fixed[text] = tuple(self.encode(text))
+        return ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, in one call that uses all of the tokenizer's threads."""

@@ -1,29 +1,52 @@
-"""A worker's health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`."""
+"""Health and metrics of a process that serves nothing else: `/healthz`, `/readyz`, `/metrics`."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry
 
-if TYPE_CHECKING:
-    from services.orchestrator.worker import Worker
+from services.orchestrator.metrics.registry import EXPOSITION_TYPE, exposition, process_registry
+
+
+class Watched(Protocol):
+    """What is looked at: a worker, a writer."""
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set while it does its work."""
+        ...
+
+
+def _no_problem() -> str | None:
+    return None
 
 
 class HealthServer:
-    """Serves while entered; port 0 serves nothing."""
+    """Serves while entered; port 0 serves nothing.
 
-    def __init__(self, worker: Worker, host: str, port: int) -> None:
-        self._worker = worker
+    `problem` says why a process that has started cannot work now (a full disk), or gives None. `registry` is what
+    `/metrics` shows; without one it tells of the process alone.
+    """
+
+    def __init__(
+        self,
+        watched: Watched,
+        host: str,
+        port: int,
+        *,
+        registry: CollectorRegistry | None = None,
+        problem: Callable[[], str | None] = _no_problem,
+    ) -> None:
+        self._watched = watched
         self._host = host
         self._port = port
-        self._registry = CollectorRegistry()
-        in_flight = Gauge(
-            "platolm_worker_conversations_in_flight", "Conversations that this worker owns", registry=self._registry
-        )
-        in_flight.set_function(lambda: worker.num_in_flight)
+        self._registry = registry if registry is not None else process_registry()
+        self._problem = problem
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> HealthServer:
@@ -48,8 +71,12 @@ class HealthServer:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        ready = self._worker.ready.is_set()
-        return web.json_response({"ready": ready}, status=200 if ready else 503)
+        if not self._watched.ready.is_set():
+            return web.json_response({"ready": False, "detail": "it has not started, or is stopping"}, status=503)
+        problem = self._problem()
+        if problem is not None:
+            return web.json_response({"ready": False, "detail": problem}, status=503)
+        return web.json_response({"ready": True})
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=exposition(self._registry), headers={"Content-Type": EXPOSITION_TYPE})

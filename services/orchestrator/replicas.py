@@ -1,4 +1,4 @@
-"""The engines of one side: found by name resolution, chosen by least reserved tokens, left when they fail."""
+"""The engines that a worker can reach: found by name resolution, watched, passed over while they fail."""
 
 from __future__ import annotations
 
@@ -6,122 +6,249 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+import structlog
 
-from platolm.errors import SpeakerError
+from platolm.errors import MisconfiguredError, SpeakerError
 from platolm.speakers import EngineClient, EngineModel
+from services.orchestrator.engine_metrics import EngineReading, read_engine_metrics
+from services.orchestrator.queue import Offer
+
+logger = structlog.get_logger(__name__)
 
 REFUSED_FOR_S = 5.0
-"""A replica that failed gets no new conversation for so long."""
+"""A replica that failed gets no new conversation for so long, or until it answers again."""
+LOOK_TIMEOUT_S = 5.0
+MISSES_ALLOWED = 2
+"""Looks in a row without an answer after which a replica is passed over until it answers; a busy machine may miss one,
+but not the first of all."""
+
+_ABANDONED = "abandoned"
+
+
+class NoReplicaError(SpeakerError):
+    """No engine of this pool is known or willing."""
+
+
+class HungEngineError(SpeakerError):
+    """The engine answers its health check and makes no progress."""
 
 
 @dataclass
 class Replica:
-    """One engine address; `reserved_tokens` is what the conversations placed on it may still grow to, in tokens."""
+    """One engine address, shared by all pools that name it; `speaking` holds the tasks that wait for its answer."""
 
     engine: EngineClient
-    reserved_tokens: int = 0
-    refused_until: float = field(default=0.0)
+    reading: EngineReading = field(default_factory=EngineReading)
+    moved_at: float = field(default_factory=time.monotonic)
+    refused_until: float = 0.0
+    misses: int = 0
+    has_answered: bool = False
+    is_hung: bool = False
+    was_busy: bool = False
+    speaking: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return self.engine.base_url
 
+    def is_usable(self, now: float) -> bool:
+        answers = self.misses < (MISSES_ALLOWED if self.has_answered else 1)
+        return answers and self.refused_until <= now and not self.is_hung
 
-@dataclass
-class Placement:
-    """A conversation's replica on one side; it stays there until that replica is gone."""
+    def refuse(self) -> None:
+        """Pass it over for a while: it failed."""
+        self.refused_until = time.monotonic() + REFUSED_FOR_S
 
-    replica: Replica
-    tokens: int
+    def note(self, reading: EngineReading, now: float, *, hang_after_s: float) -> None:
+        """Take in what the engine says of itself; requests without an iteration for `hang_after_s` make it hung."""
+        # An engine that hangs at once may never have counted a request as running; ours wait for it nevertheless.
+        busy = bool(reading.running or reading.waiting or (reading.block_size and self.speaking))
+        if not (busy and self.was_busy) or reading.iterations != self.reading.iterations:
+            self.moved_at = now
+        self.reading, self.was_busy = reading, busy
+        was_hung, self.is_hung = self.is_hung, now - self.moved_at >= hang_after_s
+        if self.is_hung and not was_hung:
+            logger.error("engine_hung", replica=self.url, running=reading.running)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Wake everyone who waits for an answer that will not come; `waited_for` turns it into an error."""
+        for task in list(self.speaking):
+            task.cancel(_ABANDONED)
+
+    @asynccontextmanager
+    async def waited_for(self) -> AsyncIterator[None]:
+        """Around a request to this engine.
+
+        Raises:
+            HungEngineError: the engine was found hung meanwhile; retryable, elsewhere.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self.speaking.add(task)
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args[:1] != (_ABANDONED,) or task.uncancel():
+                raise
+            raise HungEngineError(f"{self.url} makes no progress", retryable=True) from None
+        finally:
+            self.speaking.discard(task)
 
 
-class NoReplicaError(SpeakerError):
-    """No engine of this side is known or willing."""
+class Replicas:
+    """Every engine that this worker knows, by URL."""
 
+    def __init__(self, session: aiohttp.ClientSession, *, hang_after_s: float) -> None:
+        self._session = session
+        self._hang_after_s = hang_after_s
+        self._by_url: dict[str, Replica] = {}
 
-def choose_replica(replicas: Sequence[Replica], now: float, spread: int) -> Replica | None:
-    """The replica with the fewest reserved tokens among those that may be used.
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(list(self._by_url.values()))
 
-    Among equals `spread` (any number, e.g. the conversation's index) decides, so that the first conversations do not
-    all go to one.
-    """
-    usable = [replica for replica in replicas if replica.refused_until <= now]
-    if not usable:
-        return None
-    least = min(replica.reserved_tokens for replica in usable)
-    equals = [replica for replica in usable if replica.reserved_tokens == least]
-    return equals[spread % len(equals)]
+    def get(self, url: str) -> Replica:
+        """The replica at an address, known from now on."""
+        if url not in self._by_url:
+            self._by_url[url] = Replica(EngineClient(self._session, url))
+        return self._by_url[url]
+
+    async def watch(self, urls: Iterable[str]) -> None:
+        """Read the metrics of these replicas once; one that does not answer is passed over."""
+        await asyncio.gather(*(self._read(self.get(url)) for url in urls))
+
+    async def _read(self, replica: Replica) -> None:
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                text = await replica.engine.metrics()
+        except MisconfiguredError:
+            text = ""  # it answers, and has no metrics: not vLLM, so nothing is known of its cache
+        except (SpeakerError, TimeoutError) as error:
+            replica.misses += 1
+            if replica.misses == MISSES_ALLOWED:
+                logger.warning("replica_away", replica=replica.url, error=repr(error))
+            return
+        replica.misses, replica.refused_until, replica.has_answered = 0, 0.0, True
+        replica.note(read_engine_metrics(text), time.monotonic(), hang_after_s=self._hang_after_s)
+
+    def forget(self, kept: set[str]) -> None:
+        """Drop replicas outside `kept` that nobody waits for."""
+        for url in set(self._by_url) - kept:
+            if not self._by_url[url].speaking:
+                del self._by_url[url]
 
 
 class ReplicaPool:
-    """All engines of one side.
+    """The engines that one side of a run may use.
 
     Each URL's host stands for all its addresses and is resolved anew at every `refresh`: a compose service with three
     replicas, a headless Kubernetes service and a plain list of ports work alike.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, urls: Iterable[str]) -> None:
-        self._session = session
-        self._urls = tuple(urls)
-        self._replicas: dict[str, Replica] = {}
+    def __init__(self, replicas: Replicas, urls: Iterable[str]) -> None:
+        self._replicas = replicas
+        self._given = tuple(url.rstrip("/") for url in urls)
+        self.urls: tuple[str, ...] = ()
+        self.unusable_since: float | None = time.monotonic()
 
     @property
-    def replicas(self) -> list[Replica]:
-        return list(self._replicas.values())
+    def name(self) -> str:
+        return ", ".join(self._given)
 
     async def refresh(self) -> None:
         """Resolve all hosts; addresses that are gone get no new conversations."""
-        answers = [await _addresses(url) for url in self._urls]
-        resolved = [url for answer in answers if answer is not None for url in answer]
-        for url in resolved:
-            if url not in self._replicas:
-                self._replicas[url] = Replica(EngineClient(self._session, url))
+        answers = [await _addresses(url) for url in self._given]
+        resolved = {url for answer in answers if answer is not None for url in answer}
         if None in answers:
-            return  # a resolver that fails says nothing of the replicas that we know
-        for url in set(self._replicas) - set(resolved):
-            del self._replicas[url]
+            resolved |= set(self.urls)  # a resolver that fails says nothing of the replicas that we know
+        self.urls = tuple(sorted(resolved))
+
+    def usable(self) -> list[Replica]:
+        """The replicas that may get conversations now."""
+        now = time.monotonic()
+        usable = [replica for url in self.urls if (replica := self._replicas.get(url)).is_usable(now)]
+        if usable:
+            self.unusable_since = None
+        elif self.unusable_since is None:
+            self.unusable_since = now
+        return usable
+
+    def offers(self) -> list[Offer]:
+        return [Offer(replica.url, replica.reading.kv_tokens) for replica in self.usable()]
 
     async def describe(self, model: str | None = None) -> EngineModel:
-        """The model that the side serves, from the first replica that answers.
+        """The model that the pool serves, from the first replica that answers.
 
         Raises:
-            SpeakerError: no replica answers, or none serves `model`.
+            MisconfiguredError: those that answer do not serve `model`.
+            SpeakerError: no replica answers; retryable.
         """
-        error: SpeakerError = NoReplicaError(f"no engine at {', '.join(self._urls)}", retryable=True)
-        for replica in self.replicas:
+        error: SpeakerError = NoReplicaError(f"no engine at {self.name}", retryable=True)
+        for url in self.urls:
+            replica = self._replicas.get(url)
             try:
-                models = await replica.engine.models()
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    models = await replica.engine.models()
             except SpeakerError as failed:
+                replica.refuse()
                 error = failed
+                continue
+            except TimeoutError:
+                replica.refuse()
+                error = NoReplicaError(f"{url} does not answer", retryable=True)
                 continue
             for served in models:
                 if model in (None, served.id):
                     return served
-            error = SpeakerError(f"{replica.url} serves {', '.join(m.id for m in models)}, not {model}")
+            served_names = ", ".join(m.id for m in models) or "nothing"
+            raise MisconfiguredError(f"{url} serves {served_names}" + (f", not {model}" if model else ""))
         raise error
 
-    def place(self, tokens: int, *, spread: int) -> Placement:
-        """Reserve room for a conversation of `tokens` tokens.
 
-        Raises:
-            NoReplicaError: no replica may be used now; retryable.
-        """
-        replica = choose_replica(self.replicas, time.monotonic(), spread)
-        if replica is None:
-            raise NoReplicaError(f"no engine answers at {', '.join(self._urls)}", retryable=True)
-        replica.reserved_tokens += tokens
-        return Placement(replica, tokens)
+class Pools:
+    """Pools by role and by the key that a run names them with; the empty key is what the worker was given."""
 
-    def leave(self, placement: Placement, *, failed: bool = False) -> None:
-        """End a placement; after a failure the replica is passed over for a while."""
-        placement.replica.reserved_tokens -= placement.tokens
-        if failed:
-            placement.replica.refused_until = time.monotonic() + REFUSED_FOR_S
+    def __init__(self, replicas: Replicas, defaults: Mapping[str, Iterable[str]]) -> None:
+        self.replicas = replicas
+        self._pools = {role: {"": ReplicaPool(replicas, urls)} for role, urls in defaults.items()}
+
+    def get(self, role: str, key: str) -> ReplicaPool:
+        """A pool; its addresses are known after the next `refresh`."""
+        by_key = self._pools[role]
+        if key not in by_key:
+            by_key[key] = ReplicaPool(self.replicas, key.split(","))
+        return by_key[key]
+
+    async def refresh(self) -> None:
+        """Resolve, then read every replica's metrics."""
+        pools = [pool for by_key in self._pools.values() for pool in by_key.values()]
+        await asyncio.gather(*(pool.refresh() for pool in pools))
+        urls = {url for pool in pools for url in pool.urls}
+        await self.replicas.watch(urls)
+        self.replicas.forget(urls)
+
+    def offers(self) -> dict[str, dict[str, list[Offer]]]:
+        """What may be used now, as `Queue.claim` takes it."""
+        return {role: {key: pool.offers() for key, pool in by_key.items()} for role, by_key in self._pools.items()}
+
+    def replicas_by_role(self) -> Iterator[tuple[str, Replica]]:
+        """Every known replica, once for each role whose pools it is in."""
+        for role, by_key in self._pools.items():
+            for url in sorted({url for pool in by_key.values() for url in pool.urls}):
+                yield role, self.replicas.get(url)
+
+    def forget(self, kept: Mapping[str, set[str]]) -> None:
+        """Drop pools that no run names any more."""
+        for role, by_key in self._pools.items():
+            for key in set(by_key) - kept[role] - {""}:
+                del by_key[key]
 
 
 async def _addresses(url: str) -> list[str] | None:
@@ -130,7 +257,7 @@ async def _addresses(url: str) -> list[str] | None:
     host = parts.hostname or ""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, parts.port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what is no host name at all
         return None
     addresses = sorted({str(entry[4][0]) for entry in found})
     if parts.scheme == "https" or all(ipaddress.ip_address(address).is_loopback for address in addresses):

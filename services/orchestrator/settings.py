@@ -1,18 +1,23 @@
-"""Settings of the orchestrator's two processes, each with its own environment prefix."""
+"""Settings of the orchestrator's API and workers, each with its own environment prefix."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.gateway.settings import check_key, split_keys
+from services.orchestrator.runs.allowed import check_prefixes
+from services.tracing import TracingSettings
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6390/0"
 
 
 class ApiSettings(BaseSettings):
-    """The API, which also feeds the queue and writes the dataset. Environment: `PLATOLM_API_*`."""
+    """The API. Environment: `PLATOLM_API_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_API_", extra="ignore")
 
@@ -20,39 +25,95 @@ class ApiSettings(BaseSettings):
     port: int = 8000
     redis_url: str = DEFAULT_REDIS_URL
     data_dir: Path = Path("data")
-    feed_window: int = Field(1024, ge=1, description="conversations of a run in the queue at a time")
-    max_unwritten: int = Field(2048, ge=1, description="finished records that may wait before feeding stops")
-    segment_records: int = Field(512, ge=1, description="records after which a segment is written")
-    segment_age_s: float = Field(5.0, ge=0, description="age after which waiting records are written anyway")
-    poll_interval_s: float = Field(0.25, gt=0)
+    api_keys: SecretStr | None = Field(
+        None, description="key that requests carry, or several with commas between; none: loopback only"
+    )
+    max_request_mib: int = Field(512, ge=1, description="largest request body, unpacked, in MiB")
+    allowed_endpoints: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="URLs at or below which a spec may name engines; none: it may name none"
+    )
+    allowed_outputs: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="fsspec URLs at or below which a spec may put its dataset; none: it may not"
+    )
+    crash_at: str | None = Field(None, description="for tests: crash point and passing at which to die, NAME:N")
     log_level: str = "INFO"
 
+    @field_validator("allowed_endpoints", "allowed_outputs", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _listed(value)
 
-class WorkerSettings(BaseSettings):
+    @field_validator("allowed_endpoints", "allowed_outputs")
+    @classmethod
+    def _comparable(cls, urls: list[str]) -> list[str]:
+        check_prefixes(urls)
+        return urls
+
+    @field_validator("api_keys")
+    @classmethod
+    def _real_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is None or not split_keys(keys):
+            return None
+        for key in split_keys(keys):
+            check_key(key)
+        return keys
+
+
+class WorkerSettings(TracingSettings):
     """A worker. Environment: `PLATOLM_WORKER_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WORKER_", extra="ignore")
 
     redis_url: str = DEFAULT_REDIS_URL
     simulator_urls: Annotated[list[str], NoDecode] = Field(
-        default=["http://127.0.0.1:8011/v1"], description="engines' base URLs; a host stands for all its addresses"
+        default=["http://127.0.0.1:8011/v1"],
+        min_length=1,
+        description="engines' base URLs; a host stands for all its addresses",
     )
-    respondent_urls: Annotated[list[str], NoDecode] = Field(default=["http://127.0.0.1:8012/v1"])
+    respondent_urls: Annotated[list[str], NoDecode] = Field(default=["http://127.0.0.1:8012/v1"], min_length=1)
     simulator_tokenizer: str | None = Field(None, description="folder or hub name; default: the engine's model")
     respondent_tokenizer: str | None = None
     max_in_flight: int = Field(256, ge=1, description="conversations at a time")
     lease_s: float = Field(10.0, gt=0.2, description="a worker silent for so long loses its claims")
     request_timeout_s: float = Field(600.0, gt=0)
-    retry_for_s: float = Field(600.0, ge=0, description="how long one utterance is tried again while engines fail")
+    engine_api_key: SecretStr | None = Field(None, description="bearer key that the engines ask for")
+    hang_after_s: float = Field(
+        60.0, gt=0, description="an engine with requests and without an iteration for so long is given up"
+    )
+    engines_patience_s: float = Field(
+        30.0, ge=0, description="time without any engine of a side after which a run pauses until one answers"
+    )
+    refresh_s: float = Field(2.0, gt=0, description="between two looks for replicas and at their metrics")
     drain_timeout_s: float = Field(30.0, ge=0, description="on SIGTERM, time for the utterances in flight")
     poll_interval_s: float = Field(0.2, gt=0)
     health_host: str = "127.0.0.1"
     health_port: int = Field(8003, description="0: none")
     log_level: str = "INFO"
+    crash_at: str | None = Field(None, description="for tests: crash point and passing at which to die, NAME:N")
+
+    @field_validator("simulator_urls", "respondent_urls")
+    @classmethod
+    def _are_http(cls, urls: list[str]) -> list[str]:
+        for url in urls:
+            if not _is_http(url):
+                raise ValueError(f"{url!r} is no address of an engine, such as http://host:8000/v1")
+        return urls
 
     @field_validator("simulator_urls", "respondent_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return [url.strip() for url in value.split(",") if url.strip()]
+        return _listed(value)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no IPv6 address
+        return False
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 
 from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PROFILES
-from platolm.runs import RunSpec, SideSpec
+from platolm.errors import MisconfiguredError, TokenizerError
 from platolm.speakers import EngineModel, TokenSpeaker
+from platolm.spec import RunSpec, SideSpec
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from services.orchestrator.queue import Queue
-from services.orchestrator.replicas import ReplicaPool
+from services.orchestrator.queue.queue import pool_key
+from services.orchestrator.replicas import Pools
 
 SIDE_NAMES: Mapping[str, str] = {USER: "simulator", ASSISTANT: "respondent"}
 
@@ -29,7 +31,7 @@ class SideDescription:
 class Sides:
     """Builds speakers. Tokenizers are loaded once for each folder, models asked for once for each run."""
 
-    def __init__(self, pools: Mapping[str, ReplicaPool], tokenizers: Mapping[str, str | None]) -> None:
+    def __init__(self, pools: Pools, tokenizers: Mapping[str, str | None]) -> None:
         self.pools = pools
         self._tokenizer_sources = tokenizers
         self._loaded: dict[str, HubTokenizer] = {}
@@ -42,7 +44,7 @@ class Sides:
             SpeakerError: a side's engines do not answer yet.
         """
         for role, name in SIDE_NAMES.items():
-            served = await self.pools[role].describe()
+            served = await self.pools.get(role, "").describe()
             source = self._tokenizer_sources[role] or served.root
             await queue.publish_side(name, asdict(SideDescription(served.id, source, served.max_model_len)))
 
@@ -50,33 +52,41 @@ class Sides:
         """Both sides of a run, by role.
 
         Raises:
-            SpeakerError: a side's engines do not answer, or serve another model.
-            TokenizerError: a model's folder holds no usable tokenizer.
+            MisconfiguredError: a side serves another model, or one without a usable tokenizer.
+            SpeakerError: a side's engines do not answer; retryable.
         """
         known = self._run_speakers.get(run_id)
         if known is not None:
             return known
         asked = {USER: spec.simulator, ASSISTANT: spec.respondent}
-        served = {role: await self.pools[role].describe(side.model) for role, side in asked.items()}
+        served = {role: await self.pools.get(role, pool_key(side)).describe(side.model) for role, side in asked.items()}
         context = min(spec.endings.context_tokens, *(model.max_model_len for model in served.values()))
         speakers = {role: await self._speaker(role, side, served[role], context) for role, side in asked.items()}
         self._run_speakers[run_id] = speakers
         return speakers
 
     def forget(self, active: set[str]) -> None:
-        """Drop what is kept for runs that are over."""
+        """Drop what is kept for runs that are over, or that wait: their engines may serve something else then."""
         for run_id in set(self._run_speakers) - active:
             del self._run_speakers[run_id]
 
     async def _speaker(self, role: str, side: SideSpec, served: EngineModel, context_tokens: int) -> TokenSpeaker:
+        try:
+            tokenizer = await self._tokenizer(self._source(role, side, served))
+        except TokenizerError as error:
+            raise MisconfiguredError(f"{SIDE_NAMES[role]} {served.id}: {error}") from error
         return TokenSpeaker(
             profile=PROFILES[side.profile],
-            tokenizer=await self._tokenizer(self._tokenizer_sources[role] or served.root),
+            tokenizer=tokenizer,
             model=served.id,
             sampling=side.sampling,
             context_tokens=context_tokens,
-            system_prompt=side.system_prompt,
         )
+
+    def _source(self, role: str, side: SideSpec, served: EngineModel) -> str:
+        """Where a side's tokenizer comes from; the worker's own setting is for the engines that it was given."""
+        given = None if side.endpoints else self._tokenizer_sources[role]
+        return given or served.root
 
     async def _tokenizer(self, source: str) -> HubTokenizer:
         if source not in self._loaded:

@@ -11,58 +11,62 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator
 
 import structlog
 import typer
 import uvloop
-from redis.asyncio import Redis
+from pydantic import ValidationError
 
 from platolm.conversation import ASSISTANT, USER
-from platolm.errors import PlatoLMError, SpeakerError
-from platolm.runs import RunSpec
+from platolm.errors import MisconfiguredError, SpeakerError
+from platolm.runs import PausedBy
 from platolm.speakers import engine_session
 from services.logs import configure_logs
 from services.orchestrator.conversations.owned import OwnedConversations
-from services.orchestrator.conversations.runner import (
-    REDIS_AWAY,
-    ConversationRunner,
-    RunnerSettings,
-    redis_patiently,
-    retry_delay_s,
-)
+from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
+from services.orchestrator.crash_points import arm, crash_point
+from services.orchestrator.engine_watch import EngineWatch
 from services.orchestrator.health import HealthServer
-from services.orchestrator.queue import Claim, LeaseLostError, Queue
-from services.orchestrator.replicas import ReplicaPool
+from services.orchestrator.metrics.registry import process_registry
+from services.orchestrator.metrics.replicas import ReplicaReading
+from services.orchestrator.metrics.worker import WorkerMetrics
+from services.orchestrator.queue import REDIS_AWAY, Claim, Claimed, LeaseLostError, Queue, open_redis, redis_patiently
+from services.orchestrator.replicas import Pools, Replicas
 from services.orchestrator.settings import WorkerSettings
-from services.orchestrator.sides import Sides
+from services.orchestrator.sides import SIDE_NAMES, Sides
+from services.tracing import Tracing, tracer
 
 logger = structlog.get_logger(__name__)
 
 HEARTBEATS_PER_LEASE = 4
-REFRESH_S = 5.0
 DRAIN_MARGIN_S = 5.0
 
 
 class Worker:
     """One process's share of the conversations."""
 
-    def __init__(self, settings: WorkerSettings, queue: Queue, sides: Sides) -> None:
+    def __init__(
+        self, settings: WorkerSettings, queue: Queue, sides: Sides, metrics: WorkerMetrics, tracing: Tracing
+    ) -> None:
         self._settings = settings
         self._queue = queue
         self._sides = sides
+        self._pools = sides.pools
+        self._metrics = metrics
+        self._tracing = tracing
         self._name = _incarnation()
         self._owned = OwnedConversations()
-        self._specs: dict[str, RunSpec] = {}
+        self._engines = EngineWatch(queue, sides.pools, patience_s=settings.engines_patience_s)
         # Held while claims change hands: a claim whose answer is still on its way must not look unknown to a heartbeat.
         self._claiming = asyncio.Lock()
         self._drained = asyncio.Event()
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
-
-    @property
-    def num_in_flight(self) -> int:
-        return len(self._owned)
+        self._around = Surroundings(queue, sides.pools, metrics, tracing, self.stopping)
+        metrics.watch_in_flight(lambda: len(self._owned))
+        metrics.watch_replicas(self._replica_readings)
 
     async def run(self) -> None:
         """Work until `stopping` is set, then drain.
@@ -98,18 +102,16 @@ class Worker:
         return int(self._settings.lease_s * 1000)
 
     async def _wait_for_engines(self) -> None:
-        """Until both sides have an engine that answers."""
-        attempt = 0
+        """Until the engines that this worker was given have told what they serve."""
         while not self.stopping.is_set():
             try:
-                for pool in self._sides.pools.values():
-                    await pool.refresh()
+                await self._pools.refresh()
                 await self._sides.publish(self._queue)
                 return
             except (SpeakerError, *REDIS_AWAY) as error:
                 logger.info("waiting", reason=str(error))
-                await asyncio.sleep(retry_delay_s(min(attempt, 4)))
-                attempt += 1
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), self._settings.refresh_s)
 
     async def _heartbeat(self) -> None:
         while not self._drained.is_set():
@@ -117,7 +119,7 @@ class Worker:
             try:
                 await self._renew()
             except REDIS_AWAY as error:
-                logger.warning("redis_away", error=str(error))
+                self._redis_is_away(error)
 
     async def _renew(self) -> None:
         """Renew the lease, then make memory and Redis agree on what this worker owns."""
@@ -127,7 +129,7 @@ class Worker:
             except LeaseLostError:
                 await self._start_over()
                 return
-            self._owned.drop_lost(held)
+            self._metrics.claims_lost(self._owned.drop_lost(held))
             for conversation_id, token in self._owned.unknown(held).items():
                 logger.warning("unknown_claim_released", conversation_id=conversation_id)
                 await self._queue.release(conversation_id, token)
@@ -135,6 +137,7 @@ class Worker:
     async def _start_over(self) -> None:
         """Our claims are others' now: drop everything and go on under a new name."""
         logger.warning("lease_lost", worker=self._name, dropped=len(self._owned))
+        self._metrics.claims_lost(len(self._owned))
         self._owned.cancel_all()
         self._name = _incarnation()
         await self._queue.register(self._name, lease_ms=self._lease_ms)
@@ -147,72 +150,118 @@ class Worker:
             except REDIS_AWAY:
                 continue
             if freed:
+                self._metrics.reclaimed(freed)
                 logger.info("claims_reclaimed", count=freed)
 
     async def _refresher(self) -> None:
-        """Look for replicas again, and forget runs that are over."""
+        """Look for replicas again, and forget runs that are over or wait."""
         while not self._drained.is_set():
-            await asyncio.sleep(REFRESH_S)
-            for pool in self._sides.pools.values():
-                await pool.refresh()
+            await asyncio.sleep(self._settings.refresh_s)
             try:
-                active = set(await self._queue.active_runs())
-            except REDIS_AWAY:
+                await self._engines.look()
+            except REDIS_AWAY as error:
+                self._redis_is_away(error)
                 continue
-            active |= self._owned.run_ids
-            self._sides.forget(active)
-            self._specs = {run_id: spec for run_id, spec in self._specs.items() if run_id in active}
+            self._sides.forget(self._engines.active | self._owned.run_ids)
 
     async def _claimer(self, group: asyncio.TaskGroup) -> None:
+        """Refill at once when a conversation ends; look again after a while where nothing more was to be had."""
         while not self.stopping.is_set():
-            started = 0
+            self._owned.room.clear()
             free = self._settings.max_in_flight - len(self._owned)
-            if free > 0:
-                try:
-                    started = await self._claim(free, group)
-                except REDIS_AWAY as error:
-                    logger.warning("redis_away", error=str(error))
-            if not started:
+            if free <= 0:
+                await self._owned.room.wait()
+                continue
+            try:
+                handed = await self._claim(free, group)
+            except REDIS_AWAY as error:
+                self._redis_is_away(error)
+                handed = 0
+            if handed < free:
                 await asyncio.sleep(self._settings.poll_interval_s)
 
     async def _claim(self, free: int, group: asyncio.TaskGroup) -> int:
+        """Own up to `free` conversations and start them; gives how many."""
         async with self._claiming:
             try:
-                claims = await self._queue.claim(self._name, count=free)
+                with self._tracing.claim(self._name) as span:
+                    claimed = await self._queue.claim(self._name, count=free, offers=self._pools.offers())
+                    if claimed.claims:
+                        span.tell(num_claims=len(claimed.claims))
+                    else:
+                        span.forget()
             except LeaseLostError:
                 await self._start_over()
                 return 0
-            for claim in claims:
-                await self._start(claim, group)
-        return len(claims)
+            self._owned.expect(claimed.claims)
+        crash_point("worker.after_claim")
+        self._metrics.claimed(len(claimed.claims))
+        try:
+            await self._start_all(claimed, group)
+        finally:
+            for claim in claimed.claims:  # those not started because Redis went away: the next heartbeat finds them
+                self._owned.give_up(claim)
+        return len(claimed.claims)
+
+    async def _start_all(self, claimed: Claimed, group: asyncio.TaskGroup) -> None:
+        """Begin what was handed out, and look for the engines of runs that could not be served.
+
+        Raises:
+            RedisError: Redis is away; some may not have been started.
+        """
+        for claim in claimed.claims:
+            await self._start(claim, group)
+        for run_id in claimed.unknown_runs:
+            await self._engines.spec(run_id)
+        if claimed.unknown_runs:
+            await self._pools.refresh()
 
     async def _start(self, claim: Claim, group: asyncio.TaskGroup) -> None:
         try:
-            runner = await self._runner(claim)
-        except PlatoLMError as error:
+            spec = await self._engines.spec(claim.run_id)
+            sides = await self._sides.speakers(claim.run_id, spec)
+            runner = ConversationRunner(claim, spec, sides=sides, surroundings=self._around)
+        except MisconfiguredError as error:
             logger.error("run_cannot_start", run_id=claim.run_id, error=str(error))
-            if error.retryable:
-                await self._queue.release(claim.conversation_id, claim.token)
-            else:
-                await self._queue.fail(claim.conversation_id, claim.token, str(error))
-            return
-        self._owned.start(claim, runner, group)
+            await self._queue.pause(claim.run_id, PausedBy.WORKER, str(error))
+            await self._give_back(claim)
+        except ValidationError as error:
+            logger.error("conversation_unreadable", conversation_id=claim.conversation_id)
+            self._owned.give_up(claim)
+            await self._queue.fail(claim.conversation_id, claim.token, f"its seed cannot be read: {_said(error)}")
+        except (SpeakerError, *REDIS_AWAY) as error:
+            logger.warning("conversation_not_started", run_id=claim.run_id, error=str(error))
+            await self._give_back(claim)
+        else:
+            self._owned.start(claim, runner, group)
 
-    async def _runner(self, claim: Claim) -> ConversationRunner:
-        spec = self._specs.get(claim.run_id)
-        if spec is None:
-            spec = await self._queue.run_spec(claim.run_id)
-            assert spec is not None, "a claim's run exists"
-            self._specs[claim.run_id] = spec
-        return ConversationRunner(
-            claim,
-            spec,
-            queue=self._queue,
-            sides=await self._sides.speakers(claim.run_id, spec),
-            pools=self._sides.pools,
-            settings=RunnerSettings(retry_for_s=self._settings.retry_for_s),
-            stopping=self.stopping,
-        )
+    async def _give_back(self, claim: Claim) -> None:
+        """A claim that no task carries; what Redis does not hear now, the next heartbeat finds."""
+        self._owned.give_up(claim)
+        await self._queue.release(claim.conversation_id, claim.token)
+
+    def _redis_is_away(self, error: BaseException) -> None:
+        self._metrics.redis_away()
+        logger.warning("redis_away", error=str(error))
+
+    def _replica_readings(self) -> Iterator[ReplicaReading]:
+        now = time.monotonic()
+        for role, replica in self._pools.replicas_by_role():
+            yield ReplicaReading(
+                side=SIDE_NAMES[role],
+                url=replica.url,
+                is_usable=replica.is_usable(now),
+                budget_tokens=replica.reading.kv_tokens,
+                num_asked=len(replica.speaking),
+                num_running=replica.reading.running,
+                num_waiting=replica.reading.waiting,
+            )
+
+
+def _said(error: ValidationError) -> str:
+    """Its first problem in one line, without the value, which is somebody's text."""
+    problem = error.errors()[0]
+    return ": ".join([*map(str, problem["loc"]), problem["msg"]])
 
 
 def _incarnation() -> str:
@@ -229,17 +278,20 @@ def _leave_at_once() -> None:
 async def serve(settings: WorkerSettings) -> None:
     """Run one worker until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    redis = Redis.from_url(settings.redis_url, decode_responses=True, health_check_interval=30)
-    async with (
-        redis,
-        engine_session(timeout_s=settings.request_timeout_s, limit=2 * settings.max_in_flight) as session,
-    ):
-        pools: Mapping[str, ReplicaPool] = {
-            USER: ReplicaPool(session, settings.simulator_urls),
-            ASSISTANT: ReplicaPool(session, settings.respondent_urls),
-        }
+    redis = open_redis(settings.redis_url)
+    session = engine_session(
+        timeout_s=settings.request_timeout_s,
+        limit=0,  # what is in flight bounds the connections already
+        api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
+    )
+    registry = process_registry()
+    async with redis, session:
+        replicas = Replicas(session, hang_after_s=settings.hang_after_s)
+        pools = Pools(replicas, {USER: settings.simulator_urls, ASSISTANT: settings.respondent_urls})
         tokenizers = {USER: settings.simulator_tokenizer, ASSISTANT: settings.respondent_tokenizer}
-        worker = Worker(settings, Queue(redis), Sides(pools, tokenizers))
+        queue = Queue(redis)
+        tracing = tracer(settings, service="worker")
+        worker = Worker(settings, queue, Sides(pools, tokenizers), WorkerMetrics(registry), tracing)
 
         def stop() -> None:
             if not worker.stopping.is_set():
@@ -248,8 +300,10 @@ async def serve(settings: WorkerSettings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        async with HealthServer(worker, settings.health_host, settings.health_port):
+        async with HealthServer(worker, settings.health_host, settings.health_port, registry=registry):
             await worker.run()
+        await queue.close()
+        await asyncio.to_thread(tracing.close)
 
 
 def main(
@@ -270,6 +324,7 @@ def main(
     }
     settings = WorkerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     configure_logs(settings.log_level, service="worker")
+    arm(settings.crash_at)
     uvloop.run(serve(settings))
 
 

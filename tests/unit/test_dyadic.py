@@ -17,12 +17,13 @@ from platolm.dyadic import (
     PROFILES,
     SOCRATIC,
     DyadicProfile,
+    PromptIds,
     Turn,
     compose,
     cut_after_last_label,
     prompt_ids,
 )
-from platolm.tokenizer import HubTokenizer
+from platolm.tokenizer import HubTokenizer, load_tokenizer
 
 BOS, EOS = 1, 2
 
@@ -423,3 +424,119 @@ def test_out_of_the_loss_changes_labels_alone(
     labelled = [label for label in composed.labels if label != IGNORE_INDEX]
     said = [turn.content for turn in turns if turn.role == profile.target_role and turn.in_loss]
     assert labelled == [token for content in said for token in (BOS, *tiny_tokenizer.encode(content), EOS)]
+
+
+DEMO_MODEL = Path(__file__).parents[2] / "models" / "demo" / "socratic"
+
+
+@pytest.fixture(scope="session")
+def tokenizers(tiny_tokenizer: HubTokenizer, byte_tokenizer_folder: Path) -> dict[str, HubTokenizer]:
+    """One with merges like the demo pair's, one trained on the spot, one without merges."""
+    return {
+        "demo": load_tokenizer(DEMO_MODEL),
+        "tiny": tiny_tokenizer,
+        "bytes": load_tokenizer(byte_tokenizer_folder),
+    }
+
+
+SPOKEN = st.lists(
+    st.builds(
+        Turn,
+        st.sampled_from([USER, ASSISTANT, "tool"]),
+        TEXTS,
+        # What a model generated may be no encoding's output; bos and eos are 1 and 2 in all three.
+        st.none() | st.lists(st.integers(3, 259), max_size=6),
+    ),
+    max_size=6,
+)
+
+
+@anything
+@given(
+    name=st.sampled_from(["demo", "tiny", "bytes"]),
+    turns=SPOKEN,
+    profile=PROFILES_ST,
+    system_prompt=st.none() | TEXTS,
+)
+def test_a_prompt_that_grows_is_the_one_composed_anew(
+    tokenizers: dict[str, HubTokenizer],
+    name: str,
+    turns: list[Turn],
+    profile: DyadicProfile,
+    system_prompt: str | None,
+) -> None:
+    tokenizer = tokenizers[name]
+    system = [Turn(SYSTEM, system_prompt)] if system_prompt else []
+    growing = PromptIds(profile, tokenizer, system_prompt=system_prompt)
+    contents: list[tuple[slice, list[int]]] = []
+    for num_turns, turn in enumerate([*turns, None]):
+        composed = prompt_ids([*system, *turns[:num_turns]], profile, tokenizer)
+        assert growing.ids() == composed
+        assert growing.packed().tolist() == composed
+        assert len(growing) == len(composed)
+        if turn is not None:
+            ids = turn.content_ids if turn.content_ids is not None else tokenizer.encode(turn.content)
+            contents.append((growing.add(turn.role, ids), list(ids)))
+    assert [growing.content_ids(where) for where, _ in contents] == [ids for _, ids in contents]
+
+
+@PROFILE
+def test_a_prompt_that_grows_as_bare_pieces(
+    raw: Tokenizer, tiny_tokenizer: HubTokenizer, profile: DyadicProfile
+) -> None:
+    """Written out once, so that the growing prompt is not held against code that it shares."""
+    name = "Human" if profile is SOCRATIC else "Assistant"
+    header = profile.header.removesuffix("\n\n") + " Be brief.\n\n"
+    growing = PromptIds(profile, tiny_tokenizer, system_prompt="Be brief.")
+    opening = Expected(raw).control(BOS).text(header + f"{name}: ").control(BOS)
+    assert growing.ids() == opening.input_ids
+    growing.add(USER, [7, 8])
+    growing.add(ASSISTANT, [])
+    expected = Expected(raw).control(BOS).text(header + "Human: ").control(BOS)
+    expected.input_ids += [7, 8]
+    expected.control(EOS).text("Assistant: ").control(BOS).control(EOS).text(f"{name}: ").control(BOS)
+    assert growing.ids() == expected.input_ids
+    assert len(growing) == len(expected.input_ids)
+
+
+class Wide:
+    """A tokenizer of so many ids that the last does, or does not, fit into two bytes."""
+
+    bos_id, eos_id = BOS, EOS
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def encode(self, text: str) -> list[int]:
+        return [self.vocab_size - 1 - byte for byte in text.encode()]
+
+    encode_fixed = encode
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(self.vocab_size - 1 - i for i in ids).decode()
+
+
+@pytest.mark.parametrize(("vocab_size", "size_bytes"), [(400, 2), (2**16, 2), (2**16 + 1, 4), (300_000, 4)])
+def test_ids_are_kept_in_as_few_bytes_as_hold_them(vocab_size: int, size_bytes: int) -> None:
+    tokenizer = Wide(vocab_size)
+    growing = PromptIds(SOCRATIC, tokenizer)
+    growing.add(USER, [vocab_size - 1])
+    assert growing.ids() == prompt_ids([Turn(USER, "", [vocab_size - 1])], SOCRATIC, tokenizer)
+    assert (growing.packed().tolist(), growing.packed().itemsize) == (growing.ids(), size_bytes)
+
+
+def test_what_a_growing_prompt_gave_out_stays_as_it_was(tiny_tokenizer: HubTokenizer) -> None:
+    growing = PromptIds(SOCRATIC, tiny_tokenizer)
+    given_out, packed = growing.ids(), growing.packed()
+    copied = list(given_out)
+    growing.add(USER, [7])
+    assert given_out == packed.tolist() == copied
+    given_out.append(99)
+    packed.append(99)
+    assert growing.ids() == prompt_ids([Turn(USER, "", [7])], SOCRATIC, tiny_tokenizer)
+
+
+@pytest.mark.parametrize("system_prompt", [None, ""])
+def test_no_system_prompt_leaves_the_header_as_it_is(tiny_tokenizer: HubTokenizer, system_prompt: str | None) -> None:
+    growing = PromptIds(SOCRATIC, tiny_tokenizer, system_prompt=system_prompt)
+    assert growing.ids() == prompt_ids([], SOCRATIC, tiny_tokenizer)

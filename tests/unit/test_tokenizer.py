@@ -36,6 +36,31 @@ def test_encoding_adds_nothing(tiny_tokenizer: HubTokenizer) -> None:
     assert tiny_tokenizer.decode(first + second) == "Hello\n\n"
 
 
+def test_fixed_pieces_are_encoded_once(tiny_tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = load_tokenizer(tiny_tokenizer_folder)
+    encoded: list[str] = []
+    encode = tokenizer.encode
+
+    def encode_and_note(text: str) -> list[int]:
+        encoded.append(text)
+        return encode(text)
+
+    monkeypatch.setattr(tokenizer, "encode", encode_and_note)
+    pieces = ["Human: ", "a </s> b", "Human: ", "", "Human: ", ""]
+    assert [tokenizer.encode_fixed(piece) for piece in pieces] == [tuple(encode(piece)) for piece in pieces]
+    assert encoded == ["Human: ", "a </s> b", ""]
+
+
+def test_what_is_remembered_of_fixed_pieces_is_bounded(
+    tiny_tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platolm.tokenizer._MAX_FIXED", 2)
+    tokenizer = load_tokenizer(tiny_tokenizer_folder)
+    pieces = ["a", "b", "c", "a", "b", "c"]
+    assert [tokenizer.encode_fixed(piece) for piece in pieces] == [tuple(tokenizer.encode(piece)) for piece in pieces]
+    assert len(tokenizer._fixed) == 2
+
+
 def test_decoding_leaves_bos_and_eos_out(tiny_tokenizer: HubTokenizer) -> None:
     assert tiny_tokenizer.decode([1, *tiny_tokenizer.encode("Hello"), 2]) == "Hello"
 

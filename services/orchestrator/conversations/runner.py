@@ -3,77 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
-from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from platolm.conversation import ASSISTANT, USER, TerminationReason
-from platolm.endings import FinishReason, ending_of
+from platolm.conversation import TerminationReason
+from platolm.dyadic import PromptIds
+from platolm.endings import FinishReason, ending_of, should_regenerate
 from platolm.errors import SpeakerError
-from platolm.runs import RunSpec, Seed, sampling_seed
+from platolm.runs import PausedBy, RunState
 from platolm.speakers import TokenSpeaker, Utterance
+from platolm.spec import RunSpec, Seed, sampling_seed
+from services.orchestrator.conversations.placement import Placement
+from services.orchestrator.conversations.retries import NextStep, plan_retry
 from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
-from services.orchestrator.queue import Claim, Outcome, Queue, Written
-from services.orchestrator.replicas import Placement, ReplicaPool
-
-T = TypeVar("T")
+from services.orchestrator.crash_points import crash_point
+from services.orchestrator.metrics.worker import RetryCause, WorkerMetrics
+from services.orchestrator.queue import Claim, Outcome, Queue, Written, redis_patiently
+from services.orchestrator.replicas import NoReplicaError, Pools
+from services.orchestrator.sides import SIDE_NAMES
+from services.tracing import ConversationSpan, Tracing
 
 logger = structlog.get_logger(__name__)
 
-FIRST_RETRY_S = 0.2
-LONGEST_RETRY_S = 10.0
-
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ConnectionError)
-"""What redis-py raises while Redis restarts: every script may be sent again, its token makes that safe."""
-
 
 class StaleClaimError(Exception):
-    """The conversation is somebody else's, or has ended: stop, and write nothing."""
+    """The conversation is somebody else's, has ended or was cancelled: stop, and write nothing."""
+
+
+class GiveBackError(Exception):
+    """The conversation should wait in the queue: its run pauses, its worker stops, or no engine answers."""
 
 
 @dataclass(frozen=True)
-class RunnerSettings:
-    retry_for_s: float
+class Surroundings:
+    """What all conversations of a worker share. `stopping` is set when it drains."""
 
-
-def retry_delay_s(attempt: int, retry_after_s: float | None = None) -> float:
-    """Seconds to wait after attempt number `attempt` (from 0): exponential with jitter, or what was asked for."""
-    if retry_after_s is not None:
-        return min(retry_after_s, LONGEST_RETRY_S)
-    return random.uniform(0.5, 1.0) * min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0**attempt)
+    queue: Queue
+    pools: Pools
+    metrics: WorkerMetrics
+    tracing: Tracing
+    stopping: asyncio.Event
 
 
 class ConversationRunner:
     """One conversation of a worker.
 
-    `stopping` is set when the worker drains: the utterance in flight is still recorded, then the conversation is
-    given back.
+    When the worker drains or the run pauses, the utterance in flight is still recorded, then the conversation is given
+    back.
     """
 
     def __init__(
-        self,
-        claim: Claim,
-        spec: RunSpec,
-        *,
-        queue: Queue,
-        sides: Mapping[str, TokenSpeaker],
-        pools: Mapping[str, ReplicaPool],
-        settings: RunnerSettings,
-        stopping: asyncio.Event,
+        self, claim: Claim, spec: RunSpec, *, sides: Mapping[str, TokenSpeaker], surroundings: Surroundings
     ) -> None:
         self._claim = claim
-        self._queue = queue
-        self._pools = pools
-        self._settings = settings
-        self._stopping = stopping
-        self._placements: dict[str, Placement] = {}
+        self._around = surroundings
+        self._queue = surroundings.queue
+        self._placement = Placement(claim, spec, surroundings.queue, surroundings.pools)
         self._log = logger.bind(run_id=claim.run_id, conversation_id=claim.conversation_id)
         self.state = ConversationState(
             id=claim.conversation_id,
@@ -88,118 +76,158 @@ class ConversationRunner:
         """Speak in turns until an ending, then finish. Errors end here, at the job's boundary; the queue counts."""
         try:
             restore(self.state, self._claim.turns)
-            reason = await self._converse()
-            if reason is None:
-                await self.release()
-            else:
-                await self._finish(reason)
+            with self._around.tracing.conversation(self.state.run_id, self.state.id, self.state.index) as span:
+                reason = await self._converse(span)
+                span.tell(termination_reason=reason.value, num_turns=len(self.state.turns))
+            await self._finish(reason)
         except StaleClaimError:
             self._log.info("conversation_lost")
+        except GiveBackError:
+            await self.release()
         except SpeakerError as error:
             await self._fail(str(error))
         except Exception as error:
             self._log.exception("conversation_failed")
             await self._fail(f"{type(error).__name__}: {error}")
-        finally:
-            self._leave_replicas()
 
     async def release(self) -> None:
         """Give the conversation back to the queue as it is."""
+        crash_point("worker.before_release")
         await redis_patiently(lambda: self._queue.release(self._claim.conversation_id, self._claim.token))
 
-    async def _converse(self) -> TerminationReason | None:
-        """Until an ending; None where the worker stops first."""
-        if not self.state.turns:
-            for turn in self.state.seed_turns():
-                await self._append(turn)
+    async def _converse(self, span: ConversationSpan) -> TerminationReason:
+        """Until an ending."""
+        for turn in self.state.seed_turns()[len(self.state.turns) :]:
+            await self._append(turn)
         while True:
             reason = ending_of(self.state.turns, self.state.spec.endings)
             if reason is not None:
                 return reason
-            if self._stopping.is_set():
-                return None
+            if self._around.stopping.is_set():
+                raise GiveBackError
             role = self.state.next_role
-            prompt = self.state.prompt(role)
-            if self.state.sides[role].room(prompt) < 1:
+            if self.state.room(role) < 1:
                 return TerminationReason.CONTEXT_FULL
-            seed = sampling_seed(self.state.spec.seed, self.state.index, len(self.state.turns))
-            utterance = await self._speak(role, prompt, seed)
-            await self._append(self.state.generated_turn(role, utterance, seed))
+            with span.utterance(SIDE_NAMES[role], len(self.state.turns)) as utterance:
+                turn = await self._next_turn(role)
+                utterance.tell(finish_reason=turn.finish_reason.value, num_tokens=turn.num_tokens)
+            await self._append(turn)
 
-    async def _speak(self, role: str, prompt: list[int], seed: int) -> Utterance:
+    async def _next_turn(self, role: str) -> RecordedTurn:
+        """One utterance; made again with another seed where it would end the conversation too early."""
+        spec, turns = self.state.spec, self.state.turns
+        prompt = self.state.prompt(role)
+        for regeneration in range(spec.retries.regenerations + 1):
+            seed = sampling_seed(spec.seed, self.state.index, len(turns), regeneration)
+            utterance = await self._speak(role, prompt, seed)
+            turn = self.state.generated_turn(role, utterance, seed)
+            reason = ending_of([*turns, turn], spec.endings)
+            if not should_regenerate(reason, len(turns) + 1, spec.endings):
+                break
+            self._around.metrics.retried(SIDE_NAMES[role], RetryCause.REGENERATED)
+        return turn
+
+    async def _speak(self, role: str, prompt: PromptIds, seed: int) -> Utterance:
         """Ask the side's engine, again and elsewhere while it fails in passing.
 
         Raises:
-            SpeakerError: refused for good, or failing for longer than `retry_for_s`.
+            SpeakerError: refused for good, or failing for longer than the run bears.
+            GiveBackError: the run is paused, for its engines are not as it asks; or none is there.
         """
-        deadline = time.monotonic() + self._settings.retry_for_s
-        attempt = 0
+        deadline = time.monotonic() + self.state.spec.retries.utterance_for_s
+        attempt = failures_in_row = 0
         while True:
             try:
-                placement = self._placement(role)
-                return await self.state.sides[role].speak(placement.replica.engine, prompt, seed=seed)
+                replica = self._placement.replica(role)
+                async with replica.waited_for():
+                    utterance = await self.state.sides[role].speak(replica.engine, prompt, seed=seed)
             except SpeakerError as error:
-                delay = retry_delay_s(attempt, error.retry_after_s)
-                if not error.retryable or time.monotonic() + delay > deadline:
-                    raise
-                self._log.warning("utterance_retried", role=role, attempt=attempt, error=str(error))
-                if error.status is None:
-                    self._leave_replica(role, failed=True)
+                failures_in_row += 1
+                left_s = deadline - time.monotonic()
+                retry = plan_retry(error, attempt=attempt, failures_in_row=failures_in_row, left_s=left_s)
+                self._log.warning("utterance_failed", role=role, attempt=attempt, step=retry.step, error=str(error))
+                self._around.metrics.retried(SIDE_NAMES[role], RetryCause.of(error))
+                match retry.step:
+                    case NextStep.PAUSE_RUN:
+                        await self._pause_run(str(error))
+                    case NextStep.FAIL:
+                        raise
+                    case NextStep.LEAVE:
+                        failures_in_row = 0
+                        await self._leave(role)
+                    case NextStep.ELSEWHERE:
+                        failures_in_row = 0
+                        if not await self._placement.try_another(role):
+                            raise StaleClaimError from error
                 attempt += 1
-                await asyncio.sleep(delay)
+                await self._wait(retry.delay_s)
+            else:
+                self._around.metrics.spoken(SIDE_NAMES[role], utterance, self._placement.attainable(role, replica))
+                ended = utterance.finish_reason is FinishReason.STOP  # then the engine has generated the eos too
+                self._placement.spoken(role, replica, len(prompt) + len(utterance.token_ids) + ended)
+                return utterance
 
-    def _placement(self, role: str) -> Placement:
-        """The replica of this side, kept from the conversation's first utterance on."""
-        placement = self._placements.get(role)
-        if placement is None:
-            tokens = self.state.sides[role].context_tokens
-            placement = self._placements[role] = self._pools[role].place(tokens, spread=self.state.index)
-        return placement
+    async def _leave(self, role: str) -> None:
+        """To another replica; with none to be had, back into the queue, which hands it out when one answers."""
+        try:
+            if not await self._placement.leave(role):
+                raise StaleClaimError
+        except NoReplicaError:
+            raise GiveBackError from None
 
-    def _leave_replica(self, role: str, *, failed: bool = False) -> None:
-        placement = self._placements.pop(role, None)
-        if placement is not None:
-            self._pools[role].leave(placement, failed=failed)
+    async def _pause_run(self, reason: str) -> None:
+        await redis_patiently(lambda: self._queue.pause(self._claim.run_id, PausedBy.WORKER, reason))
+        raise GiveBackError
 
-    def _leave_replicas(self) -> None:
-        for role in (USER, ASSISTANT):
-            self._leave_replica(role)
+    async def _wait(self, delay_s: float) -> None:
+        """Sleep, but not beyond the worker's stop."""
+        try:
+            await asyncio.wait_for(self._around.stopping.wait(), delay_s)
+        except TimeoutError:
+            return
+        raise GiveBackError
 
     async def _append(self, turn: RecordedTurn) -> None:
         position = len(self.state.turns)
         self.state.add(turn)
+        crash_point("worker.before_append")
         written = await self._append_at(position)
+        crash_point("worker.after_append")
         if written.outcome is Outcome.SHORT:
-            await self._append_from(written.length)
-        elif written.outcome is not Outcome.OK:
+            written = await self._append_from(written.length)
+        if written.outcome is not Outcome.OK or written.run_state is RunState.CANCELLING:
             raise StaleClaimError
+        if written.run_state is RunState.PAUSED and ending_of(self.state.turns, self.state.spec.endings) is None:
+            raise GiveBackError
 
-    async def _append_from(self, start: int) -> None:
+    async def _append_from(self, start: int) -> Written:
         """Redis came back a moment older: record again what it no longer has."""
         self._log.warning("turns_recorded_again", turn_index=start)
         for position in range(start, len(self.state.turns)):
             written = await self._append_at(position)
             if written.outcome is not Outcome.OK:
                 raise StaleClaimError
+        return written
 
     async def _append_at(self, position: int) -> Written:
         turn = self.state.turns[position]
         generated = 0 if turn.finish_reason is FinishReason.SEED else turn.num_tokens
-        text, event = turn.to_json(), self.state.event(turn, position)
+        text = self.state.turn_json(position)
         self._log.debug("utterance", turn_index=position, role=turn.role, content=turn.content)
         return await redis_patiently(
             lambda: self._queue.append(
                 self._claim.conversation_id,
                 self._claim.token,
+                index=self._claim.index,
                 expected=position,
                 turn=text,
                 generated_tokens=generated,
-                event=event,
             )
         )
 
     async def _finish(self, reason: TerminationReason) -> None:
         record = self.state.record(reason)
+        crash_point("worker.before_finish")
         while True:
             written = await redis_patiently(
                 lambda: self._queue.finish(
@@ -208,25 +236,18 @@ class ConversationRunner:
                     expected=len(self.state.turns),
                     record=record,
                     reason=reason,
+                    held_tokens=self.state.held_tokens,
                 )
             )
             if written.outcome is not Outcome.SHORT:
                 break
             await self._append_from(written.length)
-        self._log.info("conversation_finished", reason=reason.value, turns=len(self.state.turns))
+        crash_point("worker.after_finish")
+        if written.outcome is Outcome.OK:
+            self._around.metrics.ended(reason.value)
+        self._log.debug("conversation_finished", reason=reason.value, turns=len(self.state.turns))
 
     async def _fail(self, error: str) -> None:
         outcome = await redis_patiently(lambda: self._queue.fail(self._claim.conversation_id, self._claim.token, error))
+        self._around.metrics.failed(dead=outcome is Outcome.DEAD)
         self._log.error("conversation_attempt_failed", error=error, outcome=outcome.value)
-
-
-async def redis_patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat one queue call for as long as Redis is away."""
-    attempt = 0
-    while True:
-        try:
-            return await call()
-        except REDIS_AWAY as error:
-            logger.warning("redis_away", error=str(error), attempt=attempt)
-            await asyncio.sleep(retry_delay_s(attempt))
-            attempt = min(attempt + 1, 5)

@@ -1,0 +1,1 @@
+"""Prometheus metrics of the orchestrator's processes, all of them named `platolm_*`."""

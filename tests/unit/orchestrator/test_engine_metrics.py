@@ -1,0 +1,64 @@
+"""What a worker reads of an engine's metrics."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.orchestrator.engine_metrics import EngineReading, read_engine_metrics
+
+ONE_ENGINE = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="socratic"} 3.0
+vllm:num_requests_waiting{engine="0",model_name="socratic"} 2.0
+vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 50.0
+vllm:iteration_tokens_total_bucket{engine="0",le="1.0"} 11.0
+vllm:iteration_tokens_total_count{engine="0",model_name="socratic"} 1.2345e+06
+vllm:iteration_tokens_total_sum{engine="0",model_name="socratic"} 99.0
+vllm:cache_config_info{block_size="16",cache_dtype="auto",num_gpu_blocks="8192",prefix_caching="True"} 1.0
+process_open_fds 12.0
+"""
+
+
+def test_one_engine() -> None:
+    assert read_engine_metrics(ONE_ENGINE) == EngineReading(16 * 8192, 16, 1_234_500.0, 3, 2)
+
+
+def test_several_cores_behind_one_address_are_summed() -> None:
+    text = ONE_ENGINE + ONE_ENGINE.replace('engine="0"', 'engine="1"').replace(" 3.0", " 4.0")
+    assert read_engine_metrics(text) == EngineReading(2 * 16 * 8192, 16, 2_469_000.0, 7, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("vllm:num_requests_running 3.0", EngineReading(running=3)),
+        ("vllm:num_requests_running{a=\"b\"} 1e1", EngineReading(running=10)),
+        ('vllm:num_requests_running{model_name="a b } c"} 2', EngineReading(running=2)),
+        ("vllm:num_requests_running_total{} 3.0", EngineReading()),
+        ("# vllm:num_requests_running 3.0", EngineReading()),
+        (" vllm:num_requests_running 3.0", EngineReading()),
+        ("sglang:num_requests_running 3.0", EngineReading()),
+        ("", EngineReading()),
+        # Strange values must not end the worker that reads them.
+        ("vllm:num_requests_running", EngineReading()),
+        ("vllm:num_requests_running{} ", EngineReading()),
+        ("vllm:num_requests_running{} many", EngineReading()),
+        ("vllm:num_requests_running{} NaN", EngineReading()),
+        ("vllm:num_requests_waiting{} +Inf", EngineReading()),
+        ('vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0', EngineReading(0, 16)),
+        ('vllm:cache_config_info{num_gpu_blocks="100"} 1.0', EngineReading()),
+        ('vllm:cache_config_info{block_size="-1",num_gpu_blocks="100"} 1.0', EngineReading()),
+        ('vllm:cache_config_info{a="\\"",block_size="16",num_gpu_blocks="2"} 1.0', EngineReading(32, 16)),
+    ],
+)  # fmt: skip
+def test_a_line(line: str, expected: EngineReading) -> None:
+    assert read_engine_metrics(line) == expected
+
+
+@given(st.lists(st.sampled_from(ONE_ENGINE.split()) | st.text(max_size=9), max_size=20).map(" ".join))
+def test_no_text_ends_the_reader(text: str) -> None:
+    reading = read_engine_metrics(text)
+    assert reading.kv_tokens >= 0

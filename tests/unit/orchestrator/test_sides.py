@@ -1,0 +1,146 @@
+"""Speakers for a run: which model, which tokenizer, how much context, and what is told to the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from platolm.conversation import ASSISTANT, USER
+from platolm.dyadic import PLATOLM, SOCRATIC
+from platolm.errors import MisconfiguredError, SpeakerError
+from platolm.speakers import EngineModel
+from platolm.spec import Endings, RunSpec, Sampling, SideSpec
+from services.orchestrator.queue import Queue
+from services.orchestrator.replicas import NoReplicaError, Pools, Replicas
+from services.orchestrator.sides import SideDescription, Sides
+from tests.unit.orchestrator.stub_engines import StubEngines
+
+SIMULATOR, RESPONDENT, OWN = "http://127.0.0.1:8011/v1", "http://127.0.0.1:8012/v1", "http://127.0.0.1:8099/v1"
+LOST = SpeakerError("did not answer", retryable=True)
+
+
+class StubQueue:
+    def __init__(self) -> None:
+        self.published: dict[str, dict[str, Any]] = {}
+
+    async def publish_side(self, side: str, description: dict[str, Any]) -> None:
+        self.published[side] = description
+
+
+@pytest.fixture
+def engines(byte_tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> StubEngines:
+    root = str(byte_tokenizer_folder)
+    models = {
+        SIMULATOR: [EngineModel("socratic", root, 1024)],
+        RESPONDENT: [EngineModel("platolm", root, 4096), EngineModel("larger", root, 8192)],
+        OWN: [EngineModel("mine", root, 512)],
+    }
+    return StubEngines(models=dict(models)).installed(monkeypatch)
+
+
+@pytest.fixture
+async def pools(engines: StubEngines) -> Pools:
+    replicas = Replicas(cast("aiohttp.ClientSession", None), hang_after_s=60)
+    pools = Pools(replicas, {USER: [SIMULATOR], ASSISTANT: [RESPONDENT]})
+    pools.get(ASSISTANT, OWN)
+    await pools.refresh()
+    return pools
+
+
+@pytest.fixture
+def sides(pools: Pools) -> Sides:
+    return Sides(pools, {USER: None, ASSISTANT: None})
+
+
+def spec(**fields: Any) -> RunSpec:
+    return RunSpec(conversations=1, **fields)
+
+
+async def test_both_sides_of_a_run(sides: Sides) -> None:
+    sampling = Sampling(temperature=0.2)
+    speakers = await sides.speakers("run-a", spec(respondent=SideSpec(profile="platolm", sampling=sampling)))
+    assert [(role, one.profile, one.model, one.sampling) for role, one in speakers.items()] == [
+        (USER, SOCRATIC, "socratic", Sampling()),
+        (ASSISTANT, PLATOLM, "platolm", sampling),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "context"),
+    [(2048, None, 1024), (1000, None, 1000), (10**8, "larger", 1024), (10**8, None, 1024)],
+)
+async def test_the_context_is_the_smallest_limit_of_all(
+    sides: Sides, asked: int, model: str | None, context: int
+) -> None:
+    """Both sides stop at the same place, whichever of the two has less room."""
+    respondent = SideSpec(profile="platolm", model=model)
+    speakers = await sides.speakers("run-a", spec(respondent=respondent, endings=Endings(context_tokens=asked)))
+    assert {one.context_tokens for one in speakers.values()} == {context}
+    assert speakers[ASSISTANT].model == (model or "platolm")
+
+
+async def test_a_run_with_engines_of_its_own(sides: Sides) -> None:
+    speakers = await sides.speakers("run-a", spec(respondent=SideSpec(profile="platolm", endpoints=[OWN])))
+    assert (speakers[ASSISTANT].model, speakers[ASSISTANT].context_tokens) == ("mine", 512)
+
+
+async def test_a_tokenizer_is_loaded_once_for_all_runs(sides: Sides) -> None:
+    first, second = [await sides.speakers(run, spec()) for run in ("run-a", "run-b")]
+    assert first[USER].tokenizer is first[ASSISTANT].tokenizer is second[USER].tokenizer
+
+
+async def test_the_workers_tokenizer_is_for_its_own_engines(pools: Pools, byte_tokenizer_folder: Path) -> None:
+    with_setting = Sides(pools, {USER: None, ASSISTANT: "/no/such/model"})
+    with pytest.raises(MisconfiguredError, match=r"respondent platolm: .*/no/such/model"):
+        await with_setting.speakers("run-a", spec())
+    speakers = await with_setting.speakers("run-a", spec(respondent=SideSpec(profile="platolm", endpoints=[OWN])))
+    assert speakers[ASSISTANT].tokenizer.name == str(byte_tokenizer_folder)
+
+
+async def test_the_models_are_asked_for_once_a_run(sides: Sides, engines: StubEngines) -> None:
+    before = await sides.speakers("run-a", spec())
+    engines.models = dict.fromkeys((SIMULATOR, RESPONDENT), LOST)
+    assert await sides.speakers("run-a", spec()) is before
+    with pytest.raises(SpeakerError, match="did not answer"):
+        await sides.speakers("run-b", spec())
+
+
+async def test_a_run_that_waited_is_looked_at_again(sides: Sides, engines: StubEngines) -> None:
+    await sides.speakers("run-a", spec())
+    await sides.speakers("run-b", spec())
+    [served] = cast("list[EngineModel]", engines.models[SIMULATOR])
+    engines.models[SIMULATOR] = [EngineModel("newer", served.root, served.max_model_len)]
+    sides.forget({"run-b"})
+    assert (await sides.speakers("run-a", spec()))[USER].model == "newer"
+    assert (await sides.speakers("run-b", spec()))[USER].model == "socratic"
+
+
+async def test_another_model_than_the_one_that_is_served(sides: Sides) -> None:
+    with pytest.raises(MisconfiguredError, match="serves socratic, not missing"):
+        await sides.speakers("run-a", spec(simulator=SideSpec(profile="socratic", model="missing")))
+
+
+async def test_no_engine_is_no_misconfiguration(sides: Sides) -> None:
+    with pytest.raises(NoReplicaError) as caught:
+        await sides.speakers("run-a", spec(simulator=SideSpec(profile="socratic", endpoints=["http://[::1]:9/v1"])))
+    assert caught.value.retryable
+
+
+async def test_what_is_served_is_told_to_the_api(pools: Pools, byte_tokenizer_folder: Path) -> None:
+    queue = StubQueue()
+    await Sides(pools, {USER: "/models/mine", ASSISTANT: None}).publish(cast("Queue", queue))
+    assert {side: SideDescription(**told) for side, told in queue.published.items()} == {
+        "simulator": SideDescription("socratic", "/models/mine", 1024),
+        "respondent": SideDescription("platolm", str(byte_tokenizer_folder), 4096),
+    }
+
+
+async def test_nothing_is_told_of_engines_that_are_away(sides: Sides, engines: StubEngines) -> None:
+    engines.models[SIMULATOR] = LOST
+    queue = StubQueue()
+    with pytest.raises(SpeakerError, match="did not answer"):
+        await sides.publish(cast("Queue", queue))
+    assert queue.published == {}
