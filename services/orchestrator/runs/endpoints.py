@@ -1,58 +1,56 @@
-"""HTTP of runs: submit, follow, fetch the dataset."""
+"""HTTP of runs: submit, follow, steer."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
-from sse_starlette import EventSourceResponse
+from fastapi import APIRouter, Header, HTTPException, Request, Response
 
-from platolm.conversation import from_sharegpt, to_openai
-from platolm.dataset import SEGMENT_SUFFIX, read_manifest, read_records, segment_path
-from platolm.runs import RunProgress, RunRequest
-from services.orchestrator.conversations.events import run_events
-from services.orchestrator.runs.schemas import DeadList, Manifest, RunList
-from services.orchestrator.runs.service import IdempotencyConflictError, RunService
+from platolm.runs import RunProgress, RunState
+from platolm.runs_api import DeadList, RetriedDead, RunList
+from services.orchestrator.bodies import received
+from services.orchestrator.refusals import CONFLICT, NO_OUTPUT, NOT_FOUND
+from services.orchestrator.runs.dependencies import Run, Service
+from services.orchestrator.runs.service import IdempotencyConflictError, NotApplicableError
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
-_SEGMENT_NAME = re.compile(r"[0-9a-f]{32}" + re.escape(SEGMENT_SUFFIX))
+_JSON_TYPES = ("application/json", "+json")
 
 
-def run_service(request: Request) -> RunService:
-    service: RunService = request.app.state.runs
-    return service
-
-
-Service = Annotated[RunService, Depends(run_service)]
-
-
-async def existing_run(run_id: str, service: Service) -> RunProgress:
-    progress = await service.progress(run_id)
-    if progress is None:
-        raise HTTPException(404, f"no run {run_id}")
-    return progress
-
-
-Run = Annotated[RunProgress, Depends(existing_run)]
-
-
-@router.post("", status_code=201)
+@router.post(
+    "",
+    status_code=201,
+    responses={
+        200: {"model": RunProgress, "description": "The run that this Idempotency-Key made before"},
+        **CONFLICT,
+        **NO_OUTPUT,
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RunRequest"}}},
+        }
+    },
+)
 async def submit(
-    body: RunRequest,
+    request: Request,
     service: Service,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, description="the same key and request give the same run")
+    ] = None,
 ) -> RunProgress:
-    """Start a run. With an `Idempotency-Key` a repeated request gives the same run (200) instead of another."""
+    """Start a run. With an `Idempotency-Key` a repeated request gives the same run (200) instead of another.
+
+    The body may be gzip'd (`Content-Encoding: gzip`).
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not media_type.endswith(_JSON_TYPES):
+        raise HTTPException(415, "send the run as application/json")
     try:
-        submitted = await service.submit(body, idempotency_key)
+        async with received(request) as body:
+            submitted = await service.submit(body, idempotency_key)
     except IdempotencyConflictError as error:
         raise HTTPException(409, str(error)) from error
     if not submitted.created:
@@ -63,55 +61,63 @@ async def submit(
 @router.get("")
 async def list_runs(service: Service) -> RunList:
     """Every run, newest first."""
-    return RunList(runs=await service.list())
+    return RunList(runs=await service.runs())
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", responses=NOT_FOUND)
 async def get_run(run: Run) -> RunProgress:
     """A run's spec and how far it is."""
     return run
 
 
-@router.get("/{run_id}/events")
-async def events(run: Run, service: Service) -> EventSourceResponse:
-    """Server-sent events: `turn` as utterances complete, `progress` once a second; ends with the run."""
-    return EventSourceResponse(run_events(service.queue, run.id), ping=15)
+@router.post("/{run_id}/pause", responses={**NOT_FOUND, **CONFLICT})
+async def pause(run: Run, service: Service) -> RunProgress:
+    """Hand nothing more out; what is in flight is given back after its utterance."""
+    try:
+        return await service.pause(run.id)
+    except NotApplicableError as error:
+        raise HTTPException(409, str(error)) from error
 
 
-@router.get("/{run_id}/dead")
+@router.post("/{run_id}/resume", responses={**NOT_FOUND, **CONFLICT})
+async def resume(run: Run, service: Service) -> RunProgress:
+    """Go on with a paused run, whatever paused it; its limits count anew."""
+    try:
+        return await service.resume(run.id)
+    except NotApplicableError as error:
+        raise HTTPException(409, str(error)) from error
+
+
+@router.post(
+    "/{run_id}/cancel",
+    responses={
+        202: {"model": RunProgress, "description": "Finished ones are still written"},
+        **NOT_FOUND,
+        **CONFLICT,
+    },
+)
+async def cancel(run: Run, service: Service, response: Response) -> RunProgress:
+    """Give up what is not finished; what is finished stays in the dataset."""
+    try:
+        progress = await service.cancel(run.id)
+    except NotApplicableError as error:
+        raise HTTPException(409, str(error)) from error
+    if progress.state is RunState.CANCELLING:
+        response.status_code = 202
+    return progress
+
+
+@router.post("/{run_id}/retry-dead", responses={**NOT_FOUND, **CONFLICT})
+async def retry_dead(run: Run, service: Service) -> RetriedDead:
+    """Hand dead conversations out again, with what had been said in them; a completed run goes on."""
+    try:
+        retried, progress = await service.retry_dead(run.id)
+    except NotApplicableError as error:
+        raise HTTPException(409, str(error)) from error
+    return RetriedDead(retried=retried, run=progress)
+
+
+@router.get("/{run_id}/dead", responses=NOT_FOUND)
 async def dead(run: Run, service: Service) -> DeadList:
     """Conversations that failed for good, with their errors."""
     return DeadList(dead=await service.queue.dead_conversations(run.id))
-
-
-@router.get("/{run_id}/manifest")
-async def manifest(run: Run, service: Service, after: Annotated[int, Query(ge=0)] = 0) -> Manifest:
-    """Committed segments numbered above `after`."""
-    return Manifest(entries=await asyncio.to_thread(read_manifest, service.folder(run.id).path, after=after))
-
-
-@router.get("/{run_id}/segments/{name}")
-async def segment(run: Run, service: Service, name: str) -> FileResponse:
-    """A segment's bytes: JSON lines in zstd."""
-    path = segment_path(service.folder(run.id).path, name)
-    if not _SEGMENT_NAME.fullmatch(name) or not path.is_file():
-        raise HTTPException(404, f"run {run.id} has no segment {name}")
-    return FileResponse(path, media_type="application/zstd")
-
-
-@router.get("/{run_id}/dataset")
-async def dataset(
-    run: Run, service: Service, format: Annotated[Literal["sharegpt", "openai"], Query()] = "sharegpt"
-) -> StreamingResponse:
-    """What is committed so far, as JSON lines, in the order of commitment."""
-    lines = _dataset_lines(service.folder(run.id).path, format)
-    return StreamingResponse(lines, media_type="application/jsonl")
-
-
-def _dataset_lines(folder: Path, form: str) -> Iterator[str]:
-    for record in read_records(folder):
-        if form == "openai":
-            messages = to_openai(from_sharegpt(record).messages)
-            yield json.dumps({"id": record["id"], "messages": messages}, ensure_ascii=False) + "\n"
-        else:
-            yield json.dumps(record, ensure_ascii=False) + "\n"

@@ -1,0 +1,63 @@
+"""HTTP of a run's dataset: its manifest and segments as they are, or all of it in another form."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi.responses import StreamingResponse
+
+from platolm.runs_api import DatasetFormat, Manifest
+from services.orchestrator.exports import ExportFormat, export
+from services.orchestrator.refusals import NO_OUTPUT, NOT_FOUND, Answers
+from services.orchestrator.runs.dependencies import Run, Service
+
+router = APIRouter(prefix="/v1/runs/{run_id}", tags=["datasets"])
+
+SEGMENT_MEDIA_TYPE = "application/octet-stream"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_DATASET: Answers = {200: {"content": {form.media_type: _BINARY for form in ExportFormat}}}
+_SEGMENT: Answers = {200: {"content": {SEGMENT_MEDIA_TYPE: _BINARY}}}
+_CHUNK_BYTES = 256 * 1024
+
+
+class Streamed(StreamingResponse):
+    """Bytes of a type that is known when the answer is made."""
+
+    media_type = None
+
+
+@router.get("/manifest", responses={**NOT_FOUND, **NO_OUTPUT})
+async def manifest(run: Run, service: Service, after: Annotated[int, Query(ge=0, lt=10**8)] = 0) -> Manifest:
+    """Committed segments numbered above `after`."""
+    place = service.place(run)
+    return Manifest(entries=await asyncio.to_thread(lambda: list(place.manifest(after=after))))
+
+
+@router.get("/segments/{name}", responses={**_SEGMENT, **NOT_FOUND, **NO_OUTPUT}, response_class=Streamed)
+async def segment(run: Run, service: Service, name: Annotated[str, Path(max_length=100)]) -> Streamed:
+    """A segment's bytes: JSON lines in zstd, or Parquet."""
+    file = await asyncio.to_thread(service.place(run).open_segment, name)
+    if file is None:
+        raise HTTPException(404, f"run {run.id} has no segment {name}")
+    return Streamed(_chunks(file), media_type=SEGMENT_MEDIA_TYPE)
+
+
+@router.get("/dataset", responses={**_DATASET, **NOT_FOUND, **NO_OUTPUT}, response_class=Streamed)
+async def dataset(
+    run: Run, service: Service, form: Annotated[DatasetFormat, Query(alias="format")] = DatasetFormat.SHAREGPT
+) -> Streamed:
+    """What is committed so far, in the order of commitment; it may be fetched while the run goes on."""
+    wanted = ExportFormat(form.value)
+    pieces = export(service.place(run).place, wanted)
+    first = await asyncio.to_thread(next, pieces, b"")  # what cannot be read at all is said before the answer begins
+    return Streamed(chain([first], pieces), media_type=wanted.media_type)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
