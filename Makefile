@@ -31,6 +31,26 @@ lint: venv ## style and formatting
 type: venv ## types, strictly
 	@$(VENV)/bin/mypy
 
+CONVERSATIONS ?= 5000
+KILLS ?= 120
+SECONDS ?= 1800
+
+.PHONY: soak
+soak: venv ## kill everything but the engines, run after run: make soak CONVERSATIONS=5000 KILLS=120 SECONDS=1800
+	@$(VENV)/bin/python -m tests.integration.orchestrator.chaos.soak \
+	  --conversations $(CONVERSATIONS) --kills $(KILLS) --seconds $(SECONDS)
+
+BENCHMARKS := saturation cache overhead paper_way queue_scale tail
+RESULTS ?= benchmarks/results.jsonl
+
+.PHONY: bench
+bench: venv ## the orchestrator's six benchmarks; their table goes into docs/performance.md
+	@failed=; for name in $(BENCHMARKS); do \
+	  echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name --json $(RESULTS) || failed="$$failed $$name"; \
+	done; \
+	$(VENV)/bin/python -m benchmarks.results --json $(RESULTS) --write; \
+	test -z "$$failed" || { echo "not run to the end:$$failed"; exit 1; }
+
 .PHONY: docs
 docs: venv ## write docs/cli.md from the command's own help
 	@$(VENV)/bin/python -m typer platolm.cli.app utils docs --name platolm --output docs/cli.md

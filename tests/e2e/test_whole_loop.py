@@ -15,7 +15,14 @@ from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
 from platolm.dataset import read_records
 from platolm.dyadic import PLATOLM, PROFILES, SOCRATIC, Turn, compose
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from tests.integration.orchestrator.processes import Process, api_of, api_process, wait_until, worker_process
+from tests.integration.orchestrator.processes import (
+    Process,
+    api_of,
+    api_process,
+    wait_until,
+    worker_process,
+    writer_process,
+)
 from tests.local_stack import REPOSITORY, RunningStack, platolm
 from tests.recording_proxy import RecordingProxy
 from tests.redis_server import RedisServer
@@ -91,6 +98,7 @@ class OwnOrchestrator:
 
     redis: RedisServer
     api: Process
+    writer: Process
     worker: Process
     proxies: dict[str, RecordingProxy]
     data_dir: Path
@@ -103,10 +111,12 @@ def own(stack: RunningStack, tmp_path: Path) -> Iterator[OwnOrchestrator]:
     redis = RedisServer(tmp_path / "redis")
     redis.start()
     with simulator.running(), respondent.running():
-        api = api_process(tmp_path, redis.url, segment_age_s=0.5).start()
+        api = api_process(tmp_path, redis.url).start()
+        writer = writer_process(tmp_path, redis.url, segment_age_s=0.5).start()
         worker = worker_process(tmp_path, redis.url, simulator.url, respondent.url, lease_s=10.0).start()
-        yield OwnOrchestrator(redis, api, worker, {USER: simulator, ASSISTANT: respondent}, tmp_path / "data")
+        yield OwnOrchestrator(redis, api, writer, worker, {USER: simulator, ASSISTANT: respondent}, tmp_path / "data")
         worker.end()
+        writer.end()
         api.end()
     redis.stop()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from redis.asyncio import Redis
 
 from services.orchestrator.queue import Queue
 from tests.fakes.engine import FakeEngine
-from tests.redis_server import RedisServer, system_redis
+from tests.integration.orchestrator.processes import Process, api_of, api_process, worker_process, writer_process
+from tests.integration.orchestrator.whole_runs import Orchestrator
+from tests.redis_server import RedisServer, free_port, system_redis
 
 
 @pytest.fixture
@@ -42,3 +45,25 @@ def simulator(byte_tokenizer_folder: Path) -> Iterator[FakeEngine]:
 def respondent(byte_tokenizer_folder: Path) -> Iterator[FakeEngine]:
     with FakeEngine(byte_tokenizer_folder, "platolm").running() as engine:
         yield engine
+
+
+@pytest.fixture
+def orchestrator(redis_server: RedisServer, tmp_path: Path) -> Iterator[Orchestrator]:
+    """API and writer as processes, and as many workers as a test starts."""
+    with ExitStack() as ending:
+
+        def start_worker(simulator_urls: str, respondent_urls: str, **settings: object) -> Process:
+            settings = {"lease_s": 1.0, "refresh_s": 0.3, "name": f"worker-{len(started)}", **settings}
+            process = worker_process(tmp_path, redis_server.url, simulator_urls, respondent_urls, **settings)  # type: ignore[arg-type]
+            started.append(process)
+            ending.callback(process.end)
+            return process.start()
+
+        started: list[Process] = []
+        spare_port = free_port()
+        api = api_process(tmp_path, redis_server.url, allowed_endpoints=f"http://127.0.0.1:{spare_port}")
+        writer = writer_process(tmp_path, redis_server.url, segment_age_s=0.2)
+        for process in (api, writer):
+            ending.callback(process.end)
+            process.start()
+        yield Orchestrator(redis_server, api, writer, api_of(api), tmp_path / "data", start_worker, spare_port)

@@ -84,6 +84,19 @@ def api_process(folder: Path, redis_url: str, **settings: object) -> Process:
     return Process(argv, env, folder / "api.log", f"http://127.0.0.1:{port}/readyz")
 
 
+def writer_process(folder: Path, redis_url: str, *, name: str = "writer", **settings: object) -> Process:
+    """Feeds and writes what lies in the data folder of `api_process`."""
+    port = free_port()
+    env = {
+        "PLATOLM_WRITER_HEALTH_PORT": str(port),
+        "PLATOLM_WRITER_REDIS_URL": redis_url,
+        "PLATOLM_WRITER_DATA_DIR": str(folder / "data"),
+        **{f"PLATOLM_WRITER_{key.upper()}": str(value) for key, value in settings.items()},
+    }
+    argv = [sys.executable, "-m", "services.orchestrator.writer"]
+    return Process(argv, env, folder / f"{name}.log", f"http://127.0.0.1:{port}/readyz")
+
+
 def worker_process(
     folder: Path, redis_url: str, simulator_url: str, respondent_url: str, *, name: str = "worker", **settings: object
 ) -> Process:
@@ -113,6 +126,18 @@ class Api:
         while (response := httpx.get(f"{self.url}/v1/runs/{run_id}", timeout=30)).status_code == 503:
             time.sleep(0.1)
         answer: dict[str, Any] = response.raise_for_status().json()
+        return answer
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run's progress, newest first; none while Redis is away."""
+        response = httpx.get(f"{self.url}/v1/runs", timeout=30)
+        runs: list[dict[str, Any]] = [] if response.status_code == 503 else response.raise_for_status().json()["runs"]
+        return runs
+
+    def act(self, run_id: str, action: str) -> dict[str, Any]:
+        """Pause, resume, cancel or retry-dead a run."""
+        response = httpx.post(f"{self.url}/v1/runs/{run_id}/{action}", timeout=30).raise_for_status()
+        answer: dict[str, Any] = response.json()
         return answer
 
     def dataset(self, run_id: str) -> list[dict[str, Any]]:

@@ -1,231 +1,322 @@
-"""Runs under SIGKILL of every process, against fake engines that count what they are asked, on a real Redis."""
+"""Engines that fail, refuse, stall, hang or go: nothing is lost, nothing is made worse, and the words stay the same."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+import socket
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from platolm.spec import sampling_seed
 from tests.fakes.engine import FakeEngine
-from tests.integration.orchestrator.processes import (
-    Api,
-    Process,
-    api_of,
-    api_process,
-    wait_until,
-    worker_process,
+from tests.fakes.engine_process import EngineProcess, Settings
+from tests.fakes.faults import ENDLESS_BYTES, Fault
+from tests.integration.orchestrator.processes import Process, wait_until
+from tests.integration.orchestrator.whole_runs import (
+    MAX_TURNS,
+    Orchestrator,
+    both,
+    check_dataset,
+    check_undisturbed,
+    generated_twice,
 )
-from tests.redis_server import RedisServer
 
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def api(redis_server: RedisServer, tmp_path: Path) -> Iterator[Process]:
-    process = api_process(tmp_path, redis_server.url, segment_age_s=0.2).start()
-    yield process
-    process.end()
+IN_PASSING = [
+    Fault.REFUSED, Fault.BUSY, Fault.ABORTED, Fault.DROPPED, Fault.RESET, Fault.TRUNCATED, Fault.NOT_JSON,
+    Fault.STRANGE, Fault.SLOW,
+]  # fmt: skip
 
 
 @pytest.fixture
-def start_worker(
-    redis_server: RedisServer, tmp_path: Path, simulator: FakeEngine, respondent: FakeEngine
-) -> Iterator[Start]:
-    started: list[Process] = []
-
-    def start(**settings: object) -> Process:
-        settings = {"lease_s": 1.0, **settings}
-        process = worker_process(
-            tmp_path, redis_server.url, simulator.url, respondent.url, name=f"worker{len(started)}", **settings
-        ).start()
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.end()
+def worker(orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine) -> Process:
+    return orchestrator.start_worker(simulator.url, respondent.url)
 
 
-def spec(conversations: int, **fields: Any) -> dict[str, Any]:
-    return {"spec": {"conversations": conversations, "endings": {"max_turns": 8}, **fields}}
+def resume(orchestrator: Orchestrator, run_id: str) -> None:
+    httpx.post(f"{orchestrator.api.url}/v1/runs/{run_id}/resume", timeout=30).raise_for_status()
 
 
-def check_dataset(api: Api, run_id: str, conversations: int) -> list[dict[str, Any]]:
-    """Each conversation once, whole, strictly alternating, with nothing dead."""
-    progress = api.wait_completed(run_id)
-    assert progress["committed"] == progress["finished"] == conversations
-    assert progress["dead"] == 0
-    records = api.dataset(run_id)
-    assert sorted(record["index"] for record in records) == list(range(conversations))
-    assert len({record["id"] for record in records}) == conversations
-    for record in records:
-        names = [turn["from"] for turn in record["conversations"]]
-        assert names == ["human", "gpt"] * (len(names) // 2)
-        assert record["num_rounds"] == len(names) // 2 > 0
-        assert len(record["turns"]) == len(names)
-    return records
+# answers
 
 
-def wait_committed(api: Api, run_id: str, at_least: int) -> None:
-    wait_until(lambda: api.run(run_id)["committed"] >= at_least, what=f"{at_least} commits")
-
-
-def generated_twice(engine: FakeEngine) -> int:
-    """Utterances that the engine finished more than once: an acknowledged one must never be among them."""
-    return sum(count - 1 for count in engine.answered.values())
-
-
-def test_a_run_completes(api: Process, start_worker: Start, simulator: FakeEngine, respondent: FakeEngine) -> None:
-    worker = start_worker()
-    run_id = api_of(api).submit(spec(40)).json()["id"]
-    records = check_dataset(api_of(api), run_id, 40)
-    assert all(record["termination_reason"] in ("turn_limit", "repetition") for record in records)
-    assert generated_twice(simulator) == generated_twice(respondent) == 0
-    assert worker.send(signal.SIGTERM) == 0
-
-
-def test_the_same_spec_and_seed_give_the_same_dialogues(api: Process, start_worker: Start) -> None:
-    start_worker()
-    client = api_of(api)
-    first, second, other = (client.submit(spec(6, seed=seed)).json()["id"] for seed in (7, 7, 8))
-    said = [
-        {r["index"]: r["conversations"] for r in check_dataset(client, run_id, 6)} for run_id in (first, second, other)
-    ]
-    assert said[0] == said[1]
-    assert said[0] != said[2]
-
-
-def test_a_worker_killed_in_mid_run(
-    api: Process, start_worker: Start, simulator: FakeEngine, respondent: FakeEngine
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("fault", IN_PASSING)
+def test_answers_that_are_spoiled_in_passing(
+    fault: Fault, orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    simulator.latency_s = respondent.latency_s = 0.1
-    victim = start_worker()
-    client = api_of(api)
-    run_id = client.submit(spec(30)).json()["id"]
-    wait_until(lambda: client.run(run_id)["utterances"] > 60, what="utterances")
-    victim.kill()
-    recorded = client.run(run_id)["utterances"]
-    start_worker()
-    check_dataset(client, run_id, 30)
-    asked_again = sum(count - 1 for engine in (simulator, respondent) for count in engine.requests.values())
-    assert recorded > 60
-    assert asked_again <= 30, "at most the utterance in flight of each conversation is generated again"
+    simulator.faults.extend([fault] * 12)
+    run_id = orchestrator.submit(10)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    assert not simulator.faults
+    assert generated_twice(simulator, respondent) == 0
 
 
-def test_a_worker_that_stops_gives_everything_back(
-    api: Process, start_worker: Start, simulator: FakeEngine, respondent: FakeEngine
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_refusals_that_pass(
+    status: int, orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    simulator.latency_s = respondent.latency_s = 0.2
-    first = start_worker(lease_s=60.0)
-    client = api_of(api)
-    run_id = client.submit(spec(20)).json()["id"]
-    wait_until(lambda: client.run(run_id)["utterances"] > 20, what="utterances")
-    assert first.send(signal.SIGTERM) == 0
-    start_worker(lease_s=60.0)
-    check_dataset(client, run_id, 20)
-    assert generated_twice(simulator) == generated_twice(respondent) == 0
+    simulator.failures, simulator.failure_status = 12, status
+    run_id = orchestrator.submit(10)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    assert simulator.failures == 0
 
 
-def test_the_api_killed_in_mid_run(
-    api: Process, start_worker: Start, redis_server: RedisServer, respondent: FakeEngine
+@pytest.mark.usefixtures("worker")
+def test_retry_after_is_obeyed(orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine) -> None:
+    simulator.failures, simulator.failure_status, simulator.retry_after = 3, 429, "2"
+    run_id = orchestrator.submit(3)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    gaps = [later - earlier for times in simulator.asked_at.values() for earlier, later in pairwise(times)]
+    assert len(gaps) == 3
+    assert all(gap >= 2.0 for gap in gaps)
+
+
+def test_a_body_that_stalls_is_given_up(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    respondent.latency_s = 0.1
-    start_worker()
-    client = api_of(api)
-    run_id = client.submit(spec(60)).json()["id"]
-    for committed in (1, 20):
-        wait_committed(client, run_id, committed)
-        api.kill()
-        api.start()
-    check_dataset(client, run_id, 60)
+    orchestrator.start_worker(simulator.url, respondent.url, request_timeout_s=2.0)
+    simulator.faults.extend([Fault.STALLED] * 3)
+    run_id = orchestrator.submit(6)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    assert not simulator.faults
 
 
-@pytest.mark.parametrize("redis_server", ["embedded", "system"], indirect=True)
-def test_redis_killed_in_mid_run(
-    api: Process, start_worker: Start, redis_server: RedisServer, respondent: FakeEngine
+def test_an_endless_answer_is_cut_off(
+    worker: Process, orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    respondent.latency_s = 0.1
-    start_worker()
-    client = api_of(api)
-    run_id = client.submit(spec(40)).json()["id"]
-    wait_until(lambda: client.run(run_id)["utterances"] > 60, what="utterances")
-    redis_server.kill()
-    redis_server.start()
-    check_dataset(client, run_id, 40)
+    run_id = orchestrator.submit(4)
+    check_dataset(orchestrator.api, run_id, 4)
+    before = peak_memory_bytes(worker)
+    simulator.faults.append(Fault.ENDLESS)
+    run_id = orchestrator.submit(4)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    assert not simulator.faults
+    assert peak_memory_bytes(worker) - before < ENDLESS_BYTES
 
 
-def test_engines_that_fail_in_passing_cost_no_conversation(
-    api: Process, start_worker: Start, simulator: FakeEngine
+def peak_memory_bytes(process: Process) -> int:
+    assert process.popen is not None
+    status = Path(f"/proc/{process.popen.pid}/status").read_text()
+    [line] = [line for line in status.split("\n") if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.usefixtures("worker")
+def test_blank_utterances_end_their_conversations(orchestrator: Orchestrator, respondent: FakeEngine) -> None:
+    respondent.ends_one_in = 1
+    run_id = orchestrator.submit(10)
+    records = check_dataset_of_any_length(orchestrator, run_id, 10)
+    assert {record["termination_reason"] for record in records} == {"empty"}
+    assert [len(record["turns"]) for record in records] == [1] * 10, "the question of the first round is kept"
+
+
+def check_dataset_of_any_length(orchestrator: Orchestrator, run_id: str, conversations: int) -> list[dict[str, Any]]:
+    progress = orchestrator.api.wait_completed(run_id)
+    assert (progress["committed"], progress["dead"]) == (conversations, 0)
+    return orchestrator.api.dataset(run_id)
+
+
+# what no repetition changes
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_request_that_is_refused_for_good_makes_dead_letters(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    start_worker()
-    simulator.failures = 25
-    client = api_of(api)
-    check_dataset(client, client.submit(spec(10)).json()["id"], 10)
-
-
-def test_half_an_answer_of_an_engine_that_stops_is_asked_for_again(
-    api: Process, start_worker: Start, simulator: FakeEngine
-) -> None:
-    client = api_of(api)
-    start_worker()
-    whole = check_dataset(client, client.submit(spec(10)).json()["id"], 10)
-    simulator.aborts = 15
-    halved = check_dataset(client, client.submit(spec(10)).json()["id"], 10)
-    assert simulator.aborts == 0
-    said = [{record["index"]: record["conversations"] for record in records} for records in (halved, whole)]
-    assert said[0] == said[1]
-
-
-def test_an_engine_that_refuses_makes_dead_letters(api: Process, start_worker: Start, simulator: FakeEngine) -> None:
-    start_worker()
     simulator.failures, simulator.failure_status = 6, 400
-    client = api_of(api)
-    run_id = client.submit(spec(2, max_attempts=3)).json()["id"]
-    progress = client.wait_completed(run_id)
+    run_id = orchestrator.submit(2, retries={"attempts": 3})
+    progress = orchestrator.api.wait_completed(run_id)
     assert (progress["dead"], progress["finished"]) == (2, 0)
-    [first, _] = [letter["error"] for letter in client.dead(run_id)]
-    assert "made to fail" in first
+    assert all("made to fail" in letter["error"] for letter in orchestrator.api.dead(run_id))
+    answer = httpx.post(f"{orchestrator.api.url}/v1/runs/{run_id}/retry-dead", timeout=30).raise_for_status()
+    assert answer.json()["retried"] == 2
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
 
 
-def test_seeds(api: Process, start_worker: Start) -> None:
-    start_worker()
-    client = api_of(api)
-    seeds = [{"question": f"Question {i}?", "answer": f"Answer {i}.", "line": i} for i in (1, 2)]
-    too_long = {"question": "x" * 2000, "line": 3}
-    question = client.submit({**spec(4, seed_mode="question"), "seeds": [*seeds, too_long]}).json()
-    assert "lines 3" in question["warnings"][-1]
-    for record in check_dataset(client, question["id"], 4):
-        given = seeds[record["index"] % 2]
-        assert record["conversations"][0]["value"] == given["question"]
-        assert record["conversations"][1]["value"] != given["answer"]
-        assert (record["turns"][0]["finish_reason"], record["seed_line"]) == ("seed", given["line"])
-    exchange = client.submit({**spec(2, seed_mode="exchange"), "seeds": seeds}).json()
-    for record in check_dataset(client, exchange["id"], 2):
-        assert record["conversations"][1]["value"] == seeds[record["index"]]["answer"]
-
-
-def test_requests_that_cannot_be_run(api: Process, start_worker: Start) -> None:
-    start_worker()
-    client = api_of(api)
-    assert client.submit(spec(0)).status_code == 422
-    assert client.submit(spec(1, seed_mode="question")).status_code == 422
-    assert client.submit({**spec(1), "seeds": [{"question": "q"}]}).status_code == 422
-    too_long = client.submit({**spec(1, seed_mode="question"), "seeds": [{"question": "x" * 2000}]})
-    assert (too_long.status_code, "room" in too_long.text or "answer" in too_long.text) == (422, True)
-    assert client.submit(spec(1), **{"Idempotency-Key": "k"}).status_code == 201
-    assert client.submit(spec(1), **{"Idempotency-Key": "k"}).status_code == 200
-    assert client.submit(spec(2), **{"Idempotency-Key": "k"}).status_code == 409
-
-
-def test_hundreds_of_conversations_in_flight(
-    api: Process, start_worker: Start, simulator: FakeEngine, respondent: FakeEngine
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_an_engine_that_lets_nobody_in_pauses_the_run(
+    status: int, orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
 ) -> None:
-    simulator.latency_s = respondent.latency_s = 1.0
-    start_worker(max_in_flight=300)
-    client = api_of(api)
-    run_id = client.submit(spec(300, endings={"max_turns": 4})).json()["id"]
-    check_dataset(client, run_id, 300)
-    assert simulator.most_in_flight + respondent.most_in_flight >= 300
+    simulator.failures, simulator.failure_status = 10**9, status
+    run_id = orchestrator.submit(20, retries={"attempts": 1})
+    assert str(status) in orchestrator.wait_paused(run_id, "worker")
+    wait_until(lambda: orchestrator.api.run(run_id)["in_flight"] == 0, what="everything given back")
+    assert orchestrator.failed_attempts() == [0] * 20
+    simulator.failures = 0
+    resume(orchestrator, run_id)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+
+
+def test_a_model_that_is_not_served_pauses_the_run(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    orchestrator.start_worker(simulator.url, respondent.url)
+    run_id = orchestrator.submit(20, simulator={"profile": "socratic", "model": "socratic-2"}, retries={"attempts": 1})
+    reason = orchestrator.wait_paused(run_id, "worker")
+    assert "socratic-2" in reason
+    assert simulator.url in reason
+    wait_until(lambda: orchestrator.api.run(run_id)["in_flight"] == 0, what="everything given back")
+    assert orchestrator.failed_attempts() == [0] * 20
+    assert not simulator.asked_at
+    simulator.model = "socratic-2"
+    resume(orchestrator, run_id)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+
+
+def test_a_model_that_is_served_no_more_pauses_the_run(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    simulator.latency_s = 0.1
+    orchestrator.start_worker(simulator.url, respondent.url, max_in_flight=8)
+    run_id = orchestrator.submit(40, retries={"attempts": 1})
+    orchestrator.wait_at_least(run_id, finished=8)
+    simulator.model = "another"
+    assert "socratic" in orchestrator.wait_paused(run_id, "worker")
+    simulator.model = "socratic"
+    resume(orchestrator, run_id)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+
+
+# endpoints that do not answer
+
+
+def test_endpoints_that_refuse_connections_make_the_run_wait(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    check_waits(orchestrator, simulator, respondent)
+
+
+def test_endpoints_that_accept_and_say_nothing_make_the_run_wait(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    with socket.socket() as half_open:
+        half_open.bind(("127.0.0.1", orchestrator.spare_port))
+        half_open.listen(128)
+        check_waits(orchestrator, simulator, respondent)
+
+
+def check_waits(orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine) -> None:
+    """The run waits and says for what; a run beside it, on engines that answer, does not."""
+    url = f"http://127.0.0.1:{orchestrator.spare_port}/v1"
+    orchestrator.start_worker(simulator.url, respondent.url, engines_patience_s=1.0)
+    run_id = orchestrator.submit(4, simulator={"profile": "socratic", "endpoints": [url]}, retries={"attempts": 1})
+    other = orchestrator.submit(4)
+    check_undisturbed(orchestrator, other, both(simulator, respondent))
+    assert url in orchestrator.wait_paused(run_id, "engines")
+    assert orchestrator.failed_attempts() == [0] * 4
+
+
+# replicas
+
+
+@pytest.fixture
+def replicas(byte_tokenizer_folder: Path, tmp_path: Path) -> Iterator[list[EngineProcess]]:
+    """Two simulators that can be killed."""
+    with ExitStack() as ending:
+        engines = [
+            EngineProcess(byte_tokenizer_folder, "socratic", tmp_path / f"replica-{number}", Settings(latency_s=0.1))
+            for number in range(2)
+        ]
+        for engine in engines:
+            ending.callback(engine.stop)
+            engine.start()
+        yield engines
+
+
+def answered_by_conversation(engines: list[EngineProcess], run_seed: int, conversations: int) -> dict[int, list[int]]:
+    """Which replica answered each conversation's utterances, in their order."""
+    index_of = {
+        sampling_seed(run_seed, index, turn): index for index in range(conversations) for turn in range(MAX_TURNS)
+    }
+    answers = sorted(
+        (asked.at, index_of[asked.seed], number)
+        for number, engine in enumerate(engines)
+        for asked in engine.asked()
+        if asked.was_answered
+    )
+    found = defaultdict(list)
+    for _, index, number in answers:
+        found[index].append(number)
+    return dict(found)
+
+
+def test_conversations_stay_where_they_were_placed_until_that_replica_is_killed(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine, replicas: list[EngineProcess]
+) -> None:
+    urls = ",".join(replica.url for replica in replicas)
+    orchestrator.start_worker(urls, respondent.url, max_in_flight=24)
+    run_id = orchestrator.submit(80, seed=11)
+    orchestrator.wait_at_least(run_id, finished=30)
+    replicas[0].kill()
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    answered = answered_by_conversation(replicas, 11, 80)
+    assert len(answered) == 80
+    moved = [where for where in answered.values() if len(set(where)) > 1]
+    assert all(sorted(where) == where for where in moved), "only away from the killed one, and only once"
+    assert 0 < len(moved) <= 24, "those in flight there, and no others"
+    assert {where[0] for where in answered.values()} == {0, 1}
+
+
+def test_a_new_replica_is_used_within_seconds(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine, replicas: list[EngineProcess]
+) -> None:
+    urls = ",".join(replica.url for replica in replicas)
+    replicas[1].kill()
+    orchestrator.start_worker(urls, respondent.url, max_in_flight=8)
+    run_id = orchestrator.submit(200)
+    orchestrator.wait_at_least(run_id, finished=8)
+    assert replicas[1].asked() == []
+    replicas[1].start()
+    wait_until(lambda: len(replicas[1].asked()) > 0, what="the new replica is asked", timeout_s=10)
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+
+
+def test_a_hung_engine_is_left_though_it_looks_healthy(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine, byte_tokenizer_folder: Path
+) -> None:
+    with FakeEngine(byte_tokenizer_folder, "socratic", latency_s=0.1).running() as other:
+        simulator.latency_s = 0.1
+        urls = f"{simulator.url},{other.url}"
+        orchestrator.start_worker(urls, respondent.url, max_in_flight=16, hang_after_s=1.0)
+        run_id = orchestrator.submit(60)
+        orchestrator.wait_at_least(run_id, finished=10)
+        simulator.is_hung = True
+        check_undisturbed(orchestrator, run_id, both(other, respondent))
+        assert simulator.in_flight > 0, "it never answered those"
+        assert httpx.get(simulator.url.removesuffix("/v1") + "/health", timeout=5).status_code == 200
+        simulator.is_hung = False
+
+
+def test_a_run_waits_while_all_engines_of_a_side_are_away(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine, replicas: list[EngineProcess]
+) -> None:
+    urls = ",".join(replica.url for replica in replicas)
+    orchestrator.start_worker(urls, respondent.url, engines_patience_s=1.0)
+    run_id = orchestrator.submit(200, retries={"attempts": 1})
+    orchestrator.wait_at_least(run_id, utterances=50)
+    for replica in replicas:
+        replica.kill()
+    assert replicas[0].url in orchestrator.wait_paused(run_id, "engines")
+    replicas[1].start()
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+
+
+def test_no_engine_is_given_more_than_its_cache_holds(
+    orchestrator: Orchestrator, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    """Admission by what a conversation reserves: first its whole context, later what conversations turn out to need."""
+    simulator.latency_s = respondent.latency_s = 0.05
+    simulator.kv_tokens = 4 * 1024
+    orchestrator.start_worker(simulator.url, respondent.url)
+    run_id = orchestrator.submit(60, endings={"max_turns": 4, "context_tokens": 1024})
+    check_undisturbed(orchestrator, run_id, both(simulator, respondent))
+    assert simulator.most_in_flight <= simulator.kv_tokens // 200, "no prompt is shorter than 200 tokens"
+    assert respondent.most_in_flight <= simulator.kv_tokens // 200

@@ -1,0 +1,1 @@
+"""Kills at every point of a run, and what must be true afterwards."""
