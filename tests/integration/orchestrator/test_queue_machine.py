@@ -58,6 +58,7 @@ UNBOUNDED = all_pools(Offer("e0", 0))
 TIGHT = {USER: all_pools(Offer("e0", 120), Offer("e1", 120))[USER], ASSISTANT: UNBOUNDED[ASSISTANT]}
 ONE_FOR_BOTH = all_pools(Offer("both", 220))
 
+counts = st.sampled_from([3, 1, 2, 4, 0])
 workers = st.sampled_from(["w0", "w1", "w2"])
 pools = st.lists(
     st.builds(Offer, st.sampled_from(URLS), st.sampled_from([0, 40, 120, 300])), max_size=3, unique_by=lambda o: o.url
@@ -70,13 +71,13 @@ offer_sets = st.one_of(
 )
 specs = st.builds(
     RunSpec,
-    conversations=st.integers(1, 6),
+    conversations=st.sampled_from([9, 4, 1]),
     retries=st.fixed_dictionaries({"attempts": st.sampled_from([1, 1, 2, 3])}),
     endings=st.fixed_dictionaries({"context_tokens": st.sampled_from([16, 40, 100])}),
     limits=st.fixed_dictionaries(
         {
             "in_flight": st.sampled_from([None, None, 1, 3]),
-            "generated_tokens": st.sampled_from([None, None, 5, 20]),
+            "generated_tokens": st.sampled_from([None, None, None, 20]),
             "dead": st.sampled_from([None, None, 1, 2]),
         }
     ),
@@ -133,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(spec=specs)
     def one_run_and_one_worker(self, spec: RunSpec) -> None:
         self.create_run(spec, "k0")
-        self.feed_run("run-0", window=6, max_finished=1)
+        self.feed_run("run-0", window=9, max_finished=1)
         self.register("w0")
 
     @precondition(lambda self: len(self.model.runs) < 3)
@@ -148,7 +149,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.runs)
     @rule(
-        data=st.data(), window=st.integers(0, 6), max_finished=st.integers(0, 3), off=st.sampled_from([0, 0, 0, -1, 1])
+        data=st.data(), window=st.sampled_from([9, 4, 1, 0]), max_finished=st.integers(0, 3), off=st.sampled_from([0, 0, 0, -1, 1])
     )
     def feed(self, data: st.DataObject, window: int, max_finished: int, off: int) -> None:
         self.feed_run(self.a_run(data), window, max_finished, off)
@@ -189,24 +190,31 @@ class QueueMachine(RuleBasedStateMachine):
 
     # workers
 
-    @rule(worker=workers)
     def register(self, worker: str) -> None:
         self.call(self.queue.register(worker, lease_ms=LEASE_MS))
         self.model.register(worker)
 
-    @rule(worker=workers)
+    @rule(worker=workers, what=st.sampled_from(["renews", "lease runs out", "reclaims", "leaves"]))
+    def a_worker(self, worker: str, what: str) -> None:
+        if what == "renews":
+            self.renew(worker)
+        elif what == "lease runs out":
+            self.lease_runs_out(worker)
+        elif what == "reclaims":
+            self.reclaim(worker)
+        else:
+            self.unregister(worker)
+
     def unregister(self, worker: str) -> None:
-        expected = {conversation.index for conversation in self.model.held_by(worker)}
+        num_held = len(self.model.held_by(worker))
         self.call(self.queue.unregister(worker))
         self.model.unregister(worker)
-        self.sort_orphans_as_redis_did(len(expected))
+        self.sort_orphans_as_redis_did(num_held)
 
-    @rule(worker=workers)
     def lease_runs_out(self, worker: str) -> None:
         self.bench.text.delete(self.queue.key("lease", worker))
         self.model.expire(worker)
 
-    @rule(worker=workers)
     def renew(self, worker: str) -> None:
         expected = self.model.renew(worker)
         if expected is None:
@@ -215,7 +223,6 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert self.call(self.queue.renew(worker, lease_ms=LEASE_MS)) == expected
 
-    @rule(worker=workers)
     def reclaim(self, worker: str) -> None:
         freed = self.call(self.queue.reclaim(worker, lease_ms=RECLAIM_LEASE_MS))
         if worker in self.model.leases:
@@ -231,8 +238,18 @@ class QueueMachine(RuleBasedStateMachine):
             if told[:settled] == run.orphans[:settled] and sorted(told) == sorted(run.orphans):
                 run.orphans = told
 
-    @rule(worker=workers, count=st.integers(0, 4), offers=offer_sets)
-    def claim(self, worker: str, count: int, offers: Offers) -> None:
+    @rule(worker=workers, count=counts, offers=offer_sets, is_new=st.sampled_from([True, True, False]))
+    def claim(self, worker: str, count: int, offers: Offers, is_new: bool) -> None:
+        if is_new:
+            self.register(worker)
+        self.claim_as(worker, count, offers)
+
+    @rule(worker=workers, count=counts, offers=st.sampled_from([TIGHT, UNBOUNDED, ONE_FOR_BOTH]))
+    def claim_in_order(self, worker: str, count: int, offers: Offers) -> None:
+        self.register(worker)
+        self.claim_as(worker, count, offers)
+
+    def claim_as(self, worker: str, count: int, offers: Offers) -> None:
         if not self.model.leases.get(worker):
             with pytest.raises(LeaseLostError):
                 self.call(self.queue.claim(worker, count=count, offers=offers))
@@ -247,7 +264,7 @@ class QueueMachine(RuleBasedStateMachine):
     def a_whole_conversation(self, killed: bool) -> None:
         """What happens most: claimed, finished, written; Redis may come back to between two of these."""
         self.register("w0")
-        self.claim("w0", 1, UNBOUNDED)
+        self.claim_as("w0", 1, UNBOUNDED)
         if self.claims and self.model.owned(self.claims[-1]):
             self.remember()
             self.finish_claim(self.claims[-1], 0, 30)
@@ -259,7 +276,16 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), off=mostly_none, again=st.booleans(), tokens=st.integers(0, 9))
     def append(self, data: st.DataObject, off: int, again: bool, tokens: int) -> None:
-        claim = self.a_claim(data)
+        self.append_to(self.a_claim(data), off, again, tokens)
+
+    @precondition(lambda self: self.claims)
+    @rule(tokens=st.integers(0, 9))
+    def append_in_order(self, tokens: int) -> None:
+        for claim in self.claims:
+            if self.model.owned(claim):
+                self.append_to(claim, 0, False, tokens)
+
+    def append_to(self, claim: Claim, off: int, again: bool, tokens: int) -> None:
         conversation = self.model.owned(claim)
         turns = conversation.turns if conversation else []
         expected = max(0, len(turns) + off)
@@ -419,7 +445,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.commit(run_id, len(self.dataset[run_id]), [])
         for run_id in sorted(self.model.open):
             assert self.call(self.queue.resume(run_id)) == self.model.resume(run_id, None)
-            self.feed_run(run_id, window=6, max_finished=9)
+            self.feed_run(run_id, window=9, max_finished=9)
         self.redis_holds_what_the_model_holds()
         claimed = self.call(self.queue.claim("last", count=99, offers=UNBOUNDED))
         self.model.take("last", 99, UNBOUNDED, claimed)
