@@ -9,7 +9,7 @@ until as many as are in flight at a time have ended. The figure is the most that
 lengths that lie evenly between a round and the full context, which the ceiling is for; once with the worst that there
 is, all conversations growing side by side until the context is full.
 
-    python -m benchmarks.overhead [--seconds 20] [--windows 3] [--in-flight 4096] [--latency 8] [--json FILE]
+    python -m benchmarks.overhead [--seconds 10] [--windows 3] [--in-flight 4096] [--latency 8] [--json FILE]
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ALMOST_ALL = 0.99
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=1, help="Of a window.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Of a window.")] = 10.0,
     windows: Annotated[int, typer.Option(min=1, help="Of which the middle one counts.")] = 3,
     in_flight: Annotated[int, typer.Option(min=1, help="Conversations at a time, for the memory.")] = 4096,
     latency: Annotated[float, typer.Option(min=0, help="Seconds of an utterance, for the memory.")] = 8.0,

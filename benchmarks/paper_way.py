@@ -6,7 +6,7 @@ GPU it is one process. Ours is a run through API, writer, Redis, worker and two 
 from its submission to the end of its last conversation. Both have the same sampling, lengths and number of turns, and
 are warm. Beside it, the engines alone: a bare client that replays the run's requests, as many at a time.
 
-    python -m benchmarks.paper_way [--conversations 768] [--in-flight 128] [--device cuda] [--json FILE]
+    python -m benchmarks.paper_way [--conversations 512] [--in-flight 128] [--device cuda] [--json FILE]
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Way:
 
 
 def main(
-    conversations: Annotated[int, typer.Option(min=1, help="Of our run.")] = 768,
+    conversations: Annotated[int, typer.Option(min=1, help="Of our run.")] = 512,
     in_flight: Annotated[int, typer.Option(min=1, help="Our conversations at a time.")] = 128,
     max_turns: Annotated[int, typer.Option(min=2, help="Utterances of a conversation.")] = 6,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens that an utterance may take.")] = 128,

@@ -14,7 +14,7 @@ machine does meanwhile; the figure is the median ratio, the lower one of the two
 *Workers*: before an engine that takes its time, with so few slots a worker that these, and not the processor, are the
 limit: answers/s of two workers ÷ answers/s of one.
 
-    python -m benchmarks.queue_scale [--conversations 1000000] [--seeds 100000] [--far 200000] [--json FILE]
+    python -m benchmarks.queue_scale [--conversations 1000000] [--seeds 100000] [--far 30000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class SmallRuns:
 def main(
     conversations: Annotated[int, typer.Option(min=1)] = 1_000_000,
     seeds: Annotated[int, typer.Option(min=1)] = 100_000,
-    far: Annotated[int, typer.Option(min=0, help="Conversations behind the run at its later windows.")] = 200_000,
-    seconds: Annotated[float, typer.Option(min=1, help="Of a window.")] = 15.0,
+    far: Annotated[int, typer.Option(min=0, help="Conversations behind the run at its later windows.")] = 30_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Of a window.")] = 10.0,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of windows at each place.")] = 3,
     json: JsonFile = None,
 ) -> None:
