@@ -151,7 +151,8 @@ class QueueModel:
             self._settle(run)
         return run.state
 
-    def retry_dead(self, run_id: str) -> int:
+    def retry_dead(self, run_id: str, order: Sequence[int]) -> int:
+        """`order` is that of Redis' hash, which is any."""
         run = self.runs[run_id]
         if run.state not in (RunState.RUNNING, RunState.PAUSED, RunState.COMPLETED) or not run.dead:
             return 0
@@ -159,7 +160,9 @@ class QueueModel:
             run.state = RunState.RUNNING
             self.active.append(run_id)
             self.open.add(run_id)
-        for index, letter in run.dead.items():
+        assert sorted(order) == sorted(run.dead)
+        for index in order:
+            letter = run.dead[index]
             run.queued[index] = Conversation(run_id, index, letter.seed, list(letter.turns))
             run.fresh.append(index)
         retried, run.dead, run.dead_at_resume = len(run.dead), {}, 0

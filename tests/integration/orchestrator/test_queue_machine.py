@@ -149,7 +149,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.runs)
     @rule(
-        data=st.data(), window=st.sampled_from([9, 4, 1, 0]), max_finished=st.integers(0, 3), off=st.sampled_from([0, 0, 0, -1, 1])
+        data=st.data(),
+        window=st.sampled_from([9, 4, 1, 0]),
+        max_finished=st.integers(0, 3),
+        off=st.sampled_from([0, 0, 0, -1, 1]),
     )
     def feed(self, data: st.DataObject, window: int, max_finished: int, off: int) -> None:
         self.feed_run(self.a_run(data), window, max_finished, off)
@@ -180,7 +183,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def retry_dead(self, data: st.DataObject) -> None:
         run_id = self.a_run(data)
-        assert self.call(self.queue.retry_dead(run_id)) == self.model.retry_dead(run_id)
+        order = [int(index) for index in cast("list[str]", self.bench.text.hkeys(self.queue.key("dead", run_id)))]
+        assert self.call(self.queue.retry_dead(run_id)) == self.model.retry_dead(run_id, order)
 
     @precondition(lambda self: any(run.state is RunState.PAUSED for run in self.model.runs.values()))
     @rule()
