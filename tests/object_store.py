@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 import httpx
+from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from tests.redis_server import free_port
 
@@ -61,6 +62,7 @@ def object_store(log: Path, *, port: int | None = None) -> Iterator[ObjectStore]
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=output
         )
     store = ObjectStore(port, process)
+    S3FileSystem.clear_instance_cache()  # fsspec remembers a client of the store before, at another port
     try:
         _wait(store, log)
         yield store
