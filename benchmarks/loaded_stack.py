@@ -103,8 +103,10 @@ class LoadedStack:
         assert progress["dead"] == 0, f"{progress['dead']} conversations of {run_id} are dead"
 
     def command(self, run_id: str, verb: str) -> None:
-        """`pause`, `resume` or `cancel` a run."""
-        httpx.post(f"{self.api_url}/v1/runs/{run_id}/{verb}", timeout=60).raise_for_status()
+        """`pause`, `resume` or `cancel` a run; one that is over by now stays as it is."""
+        answer = httpx.post(f"{self.api_url}/v1/runs/{run_id}/{verb}", timeout=60)
+        if answer.status_code != httpx.codes.CONFLICT:
+            answer.raise_for_status()
 
     def records(self, run_id: str) -> list[dict[str, Any]]:
         """The run's dataset."""
