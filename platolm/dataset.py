@@ -24,9 +24,6 @@ from platolm.segments import compress_records as compress_records
 from platolm.segments import decode_segment
 from platolm.segments import read_segment as read_segment
 from platolm.storage import LocalPlace, Place
-from platolm.storage import open_atomically as open_atomically
-from platolm.storage import sync_folder as sync_folder
-from platolm.storage import write_atomically as write_atomically
 
 RUN_FILE = "run.json"
 SEGMENTS_FOLDER = "segments"

@@ -173,7 +173,7 @@ class PromptIds:
 
     def ids(self) -> list[int]:
         """What a server is given so that the profile's side speaks next."""
-        return [*self._ids, *self._begin(self._profile.target_role)]
+        return self.packed().tolist()
 
     def __len__(self) -> int:
         """Length of `ids()`."""

@@ -32,16 +32,15 @@ from platolm.dataset import (
     ManifestEntry,
     Record,
     manifest_path,
-    open_atomically,
     read_manifest,
     read_segment,
     segment_path,
-    write_atomically,
 )
 from platolm.errors import OccupiedError, OutputError
 from platolm.held import held
 from platolm.runs import DeadConversation, RunProgress
 from platolm.spec import RunRequest, RunSpec, Seed
+from platolm.storage import open_atomically, write_atomically
 from platolm.summary import RunSummary, Tally
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -30,7 +30,7 @@ class DatasetFormat(StrEnum):
     """What `GET /v1/runs/{id}/dataset` streams."""
 
     SHAREGPT = "sharegpt"
-    """JSON lines, one record each, with ShareGPT turns and without token ids."""
+    """Records as they are, JSON lines: ShareGPT's `conversations` with everything that is known beside them."""
     OPENAI = "openai"
     """JSON lines of `id` and OpenAI `messages`."""
     PARQUET = "parquet"

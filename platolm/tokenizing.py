@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from platolm.conversation import Conversation, from_record
-from platolm.dataset import open_atomically
 from platolm.dyadic import DEFAULT_MAX_LENGTH, IGNORE_INDEX, DyadicProfile, Turn, compose
 from platolm.errors import BadLine, ConversationError, InputError, RecordsError
 from platolm.jsonlines import read_json_records
+from platolm.storage import open_atomically
 from platolm.tokenizer import HubTokenizer
 
 

@@ -16,8 +16,8 @@ from rich.markup import escape
 
 from platolm.cli.console import EXIT_INTERRUPTED, print_error
 from platolm.conversation import to_sharegpt
-from platolm.dataset import open_atomically
 from platolm.errors import InputError, PlatoLMError
+from platolm.storage import open_atomically
 from training.bpe import train_tokenizer
 from training.card import MEASURES, data_account, write_cards
 from training.export import put_in_place

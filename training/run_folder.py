@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from platolm.dataset import write_atomically
 from platolm.errors import InputError
+from platolm.storage import write_atomically
 from training.recipes.recipe import Recipe
 
 

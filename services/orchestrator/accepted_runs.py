@@ -44,7 +44,6 @@ class AcceptedRun(BaseModel):
             digest=self.digest,
             created_at=self.created_at,
             warnings=self.warnings,
-            output_url=self.spec.output.url or "",
             expected_tokens=self.expected_tokens,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import BinaryIO, TypeVar
 
 import orjson
@@ -11,36 +10,27 @@ import orjson
 from platolm.conversation import from_sharegpt, to_openai
 from platolm.dataset import ManifestEntry, iter_manifest, segment_name
 from platolm.errors import OutputError
+from platolm.runs_api import DatasetFormat
 from platolm.segments import PARQUET_SUFFIX, decode_segment, segment_lines
 from platolm.storage import Place
 
 T = TypeVar("T")
 
 
-class ExportFormat(StrEnum):
-    """Forms of a dataset."""
-
-    SHAREGPT = "sharegpt"
-    """Records as they are, JSON lines: ShareGPT's `conversations` with everything that is known beside them."""
-    OPENAI = "openai"
-    """JSON lines of `id` and `messages`."""
-    PARQUET = "parquet"
-    """One Parquet file of records."""
-
-    @property
-    def media_type(self) -> str:
-        return "application/vnd.apache.parquet" if self is ExportFormat.PARQUET else "application/jsonl"
+def media_type_of(form: DatasetFormat) -> str:
+    """What a form is called over HTTP."""
+    return "application/vnd.apache.parquet" if form is DatasetFormat.PARQUET else "application/jsonl"
 
 
-def export(place: Place, form: ExportFormat) -> Iterator[bytes]:
+def export(place: Place, form: DatasetFormat) -> Iterator[bytes]:
     """The dataset's bytes. Memory holds one segment's records at most, whatever the dataset's size.
 
     Raises:
         OutputError: a segment cannot be read. It may come when much has been given out already.
     """
-    if form is ExportFormat.PARQUET:
+    if form is DatasetFormat.PARQUET:
         return _parquet(place)
-    return _over_segments(place, segment_lines if form is ExportFormat.SHAREGPT else _openai_lines)
+    return _over_segments(place, segment_lines if form is DatasetFormat.SHAREGPT else _openai_lines)
 
 
 def _over_segments(place: Place, read: Callable[[BinaryIO, str], Iterator[T]]) -> Iterator[T]:

@@ -14,14 +14,13 @@ from platolm.dataset import (
     compress_records,
     iter_manifest,
     manifest_path,
-    open_atomically,
     read_manifest,
     read_records,
     read_segment,
     segment_path,
-    write_atomically,
 )
 from platolm.errors import OutputError
+from platolm.storage import open_atomically, write_atomically
 
 
 def commit(folder: Path, number: int, *indices: int) -> ManifestEntry:

@@ -13,9 +13,9 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
-from platolm.dataset import sync_folder, write_atomically
 from platolm.dyadic import PROFILES
 from platolm.errors import OutputError
+from platolm.storage import sync_folder, write_atomically
 from training.data.report import DataReport
 from training.recipes.recipe import Data, Side
 

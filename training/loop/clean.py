@@ -16,9 +16,9 @@ from typing import Any
 
 from platolm.cli.console import message_console, print_error
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Conversation, from_record, to_sharegpt
-from platolm.dataset import open_atomically, write_atomically
 from platolm.errors import BadLine, ConversationError, InputError, PlatoLMError
 from platolm.jsonlines import read_json_records
+from platolm.storage import open_atomically, write_atomically
 from training.data.reading import files_of
 from training.loop.folder import REPORT_FILE, TEST_FILE, TRAIN_FILE, LoopFolder, Stage
 from training.loop.recipe import Test

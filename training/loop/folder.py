@@ -20,9 +20,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from platolm.dataset import SHAREGPT_FILE, write_atomically
+from platolm.dataset import SHAREGPT_FILE
 from platolm.errors import InputError, OccupiedError, OutputError
 from platolm.held import held
+from platolm.storage import write_atomically
 from training.loop.recipe import LoopRecipe
 
 LOOP_FILE = "loop.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from platolm.cli.live import duration_text
-from platolm.dataset import write_atomically
+from platolm.storage import write_atomically
 from training.loop.folder import REPORT_FILE, Stage, StageRecord
 from training.loop.measure import SideLoss
 

@@ -19,7 +19,6 @@ from rich.text import Text
 from platolm.cli.live import duration_text
 from platolm.cli.run import produce
 from platolm.cli.up import addresses, running_stack
-from platolm.dataset import write_atomically
 from platolm.errors import InputError, TrainingError
 from platolm.mirror import DEFAULT_GIVE_UP_AFTER_S
 from platolm.seeds import read_seeds
@@ -27,6 +26,7 @@ from platolm.spec import Seed, SeedMode
 from platolm.stack.local import LocalStack
 from platolm.stack.plan import RESPONDENT
 from platolm.stack.settings import HOST, LocalStackSettings
+from platolm.storage import write_atomically
 from training.data.reading import files_of
 from training.loop.children import TrainArgv, run_stage, stage_argv, train_argv
 from training.loop.fingerprint import files_fingerprint, fingerprint_of, model_fingerprint

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platolm.dataset import write_atomically
+from platolm.storage import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

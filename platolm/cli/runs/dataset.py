@@ -13,9 +13,9 @@ from platolm.cli.api_access import ApiKeyOption, ApiOption, at_api
 from platolm.cli.console import message_console, print_notice
 from platolm.cli.runs.lookup import RunArgument, find_run
 from platolm.client import DEFAULT_API_URL, OrchestratorClient
-from platolm.dataset import open_atomically
 from platolm.runs import RunProgress
 from platolm.runs_api import DatasetFormat
+from platolm.storage import open_atomically
 
 
 def dataset(

@@ -66,7 +66,6 @@ class Queue:
         digest: str,
         created_at: float,
         warnings: Sequence[str],
-        output_url: str = "",
         expected_tokens: int | None = None,
     ) -> tuple[str, str]:
         """Create the run unless the key is taken; gives the run and the request digest that hold the key.
@@ -88,7 +87,6 @@ class Queue:
             "committed": 0,
             "created_at": created_at,
             "warnings": json.dumps(list(warnings)),
-            "output_url": output_url,
         }
         flat = [part for pair in fields.items() for part in pair]
         holder = await self._call("create_run", run_id, idempotency_key, digest, created_at, *flat)
@@ -114,10 +112,6 @@ class Queue:
     async def run_spec(self, run_id: str) -> RunSpec | None:
         spec = await self._redis.hget(self.key("run", run_id), "spec")
         return RunSpec.model_validate_json(spec) if spec else None
-
-    async def output_url(self, run_id: str) -> str | None:
-        """Where the run's dataset goes, as it was given to `create_run`."""
-        return cast("str | None", await self._redis.hget(self.key("run", run_id), "output_url"))
 
     async def progress(self, run_id: str) -> RunProgress | None:
         """A consistent reading of one run, or None where there is no such run."""

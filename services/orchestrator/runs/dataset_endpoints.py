@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import StreamingResponse
 
 from platolm.runs_api import DatasetFormat, Manifest
-from services.orchestrator.exports import ExportFormat, export
+from services.orchestrator.exports import export, media_type_of
 from services.orchestrator.refusals import NO_OUTPUT, NOT_FOUND, Answers
 from services.orchestrator.runs.dependencies import Run, Service
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/runs/{run_id}", tags=["datasets"])
 
 SEGMENT_MEDIA_TYPE = "application/octet-stream"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_DATASET: Answers = {200: {"content": {form.media_type: _BINARY for form in ExportFormat}}}
+_DATASET: Answers = {200: {"content": {media_type_of(form): _BINARY for form in DatasetFormat}}}
 _SEGMENT: Answers = {200: {"content": {SEGMENT_MEDIA_TYPE: _BINARY}}}
 _CHUNK_BYTES = 256 * 1024
 
@@ -51,10 +51,9 @@ async def dataset(
     run: Run, service: Service, form: Annotated[DatasetFormat, Query(alias="format")] = DatasetFormat.SHAREGPT
 ) -> Streamed:
     """What is committed so far, in the order of commitment; it may be fetched while the run goes on."""
-    wanted = ExportFormat(form.value)
-    pieces = export(service.place(run).place, wanted)
+    pieces = export(service.place(run).place, form)
     first = await asyncio.to_thread(next, pieces, b"")  # what cannot be read at all is said before the answer begins
-    return Streamed(chain([first], pieces), media_type=wanted.media_type)
+    return Streamed(chain([first], pieces), media_type=media_type_of(form))
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

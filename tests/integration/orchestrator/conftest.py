@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from services.orchestrator.queue import Queue
 from tests.fakes.engine import FakeEngine
 from tests.integration.orchestrator.processes import Process, api_of, api_process, worker_process, writer_process
+from tests.integration.orchestrator.small_stack import SmallStack, Workers, small_stack, workers_of
 from tests.integration.orchestrator.whole_runs import Orchestrator
 from tests.redis_server import RedisServer, free_port, system_redis
 
@@ -67,3 +68,17 @@ def orchestrator(redis_server: RedisServer, tmp_path: Path) -> Iterator[Orchestr
             ending.callback(process.end)
             process.start()
         yield Orchestrator(redis_server, api, writer, api_of(api), tmp_path / "data", start_worker, spare_port)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer_folder: Path) -> Iterator[SmallStack]:
+    """Redis, API and writer for all tests of a module; a module with needs of its own has its own `stack`."""
+    with small_stack(tmp_path_factory.mktemp("stack"), byte_tokenizer_folder) as stack:
+        yield stack
+
+
+@pytest.fixture
+def workers(stack: SmallStack, tmp_path: Path) -> Iterator[Workers]:
+    """Workers and engines of one test, before the module's stack."""
+    with workers_of(stack, tmp_path) as workers:
+        yield workers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,8 +17,6 @@ from tests.integration.orchestrator.small_stack import (
     Workers,
     answered_twice,
     repeats,
-    small_stack,
-    workers_of,
 )
 
 PASSING = (
@@ -29,18 +26,6 @@ PASSING = (
 FOR_EVER = 10**9
 TIMER_S = 0.01
 """By which an event loop's timer may be early."""
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer_folder: Path) -> Iterator[SmallStack]:
-    with small_stack(tmp_path_factory.mktemp("stack"), byte_tokenizer_folder) as stack:
-        yield stack
-
-
-@pytest.fixture
-def workers(stack: SmallStack, tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(stack, tmp_path) as workers:
-        yield workers
 
 
 def attempts_of(stack: SmallStack, run_id: str, conversations: int) -> list[int]:

@@ -12,10 +12,11 @@ import s3fs  # type: ignore[import-untyped]
 
 from platolm.dataset import read_manifest, read_records
 from platolm.errors import InputError, OutputError
+from platolm.runs_api import DatasetFormat
 from platolm.spec import Output, RunSpec, Seed
 from platolm.storage import Place, open_place
 from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.exports import ExportFormat, export
+from services.orchestrator.exports import export
 from services.orchestrator.run_place import RunPlaces
 from tests.object_store import ObjectStore, object_store
 
@@ -87,7 +88,7 @@ def test_a_run_in_a_bucket(place: Place, tmp_path: Path) -> None:
     assert sorted(indices) == list(range(60))
     assert [entry.number for entry in read_manifest(run.place)] == list(range(1, 7))
     assert run.find(33) == {"index": 33, "by": run.find(33)["by"]}  # type: ignore[index]
-    assert b"".join(export(run.place, ExportFormat.SHAREGPT)).count(b"\n") == 60
+    assert b"".join(export(run.place, DatasetFormat.SHAREGPT)).count(b"\n") == 60
     segments = s3fs.S3FileSystem().ls(f"{run.url.removeprefix('s3://')}/segments")
     assert len(segments) == 6, "what lost its entry was removed"
 

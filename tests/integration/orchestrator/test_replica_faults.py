@@ -25,26 +25,12 @@ from tests.integration.orchestrator.small_stack import (
     answered_twice,
     asked_where,
     repeats,
-    small_stack,
-    workers_of,
 )
 from tests.redis_server import free_port
 
 LATENCY_S = 0.1
 SECONDS = 4.0
 """What "within seconds" is for a replica that comes: looks for replicas are 0.3 s apart here."""
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer_folder: Path) -> Iterator[SmallStack]:
-    with small_stack(tmp_path_factory.mktemp("stack"), byte_tokenizer_folder) as stack:
-        yield stack
-
-
-@pytest.fixture
-def workers(stack: SmallStack, tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(stack, tmp_path) as workers:
-        yield workers
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,24 +21,10 @@ from tests.integration.orchestrator.small_stack import (
     SmallStack,
     Workers,
     repeats,
-    small_stack,
-    workers_of,
 )
 
 LATENCY_S = 0.05
 UNHURRIED_S = 0.2
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer_folder: Path) -> Iterator[SmallStack]:
-    with small_stack(tmp_path_factory.mktemp("stack"), byte_tokenizer_folder) as stack:
-        yield stack
-
-
-@pytest.fixture
-def workers(stack: SmallStack, tmp_path: Path) -> Iterator[Workers]:
-    with workers_of(stack, tmp_path) as workers:
-        yield workers
 
 
 @pytest.fixture

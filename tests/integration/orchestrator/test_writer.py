@@ -49,7 +49,7 @@ class Runs:
         place = self._places.of(run_id, spec)
         place.create(spec, SEEDS)
         await self.queue.create_run(
-            run_id, spec, idempotency_key=run_id, digest="d", created_at=time.time(), warnings=[], output_url=place.url
+            run_id, spec, idempotency_key=run_id, digest="d", created_at=time.time(), warnings=[]
         )
         return place
 

@@ -14,10 +14,11 @@ import pytest
 from platolm import parquet
 from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, SEGMENTS_FOLDER
 from platolm.errors import OutputError
+from platolm.runs_api import DatasetFormat
 from platolm.spec import OutputFormat
 from platolm.storage import LocalPlace, Place
 from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.exports import ExportFormat, export
+from services.orchestrator.exports import export
 from tests.conversation_records import record_json
 
 BATCHES = [[4, 1], [0], [2, 3]]
@@ -39,16 +40,16 @@ def dataset(folder: Path, form: OutputFormat, batches: list[list[int]] = BATCHES
     return place
 
 
-def lines(place: Place, form: ExportFormat) -> list[dict[str, object]]:
+def lines(place: Place, form: DatasetFormat) -> list[dict[str, object]]:
     return [json.loads(line) for line in b"".join(export(place, form)).split(b"\n") if line]
 
 
 def test_sharegpt_is_every_record(place: Place) -> None:
-    assert lines(place, ExportFormat.SHAREGPT) == [json.loads(record_json(index)) for index in ORDER]
+    assert lines(place, DatasetFormat.SHAREGPT) == [json.loads(record_json(index)) for index in ORDER]
 
 
 def test_openai_is_messages(place: Place) -> None:
-    rows = lines(place, ExportFormat.OPENAI)
+    rows = lines(place, DatasetFormat.OPENAI)
     assert [row["id"] for row in rows] == [f"run-a-{index:08d}" for index in ORDER]
     assert rows[0] == {
         "id": "run-a-00000001",
@@ -60,14 +61,14 @@ def test_openai_is_messages(place: Place) -> None:
 
 
 def test_parquet_is_one_file(place: Place) -> None:
-    table = pq.read_table(io.BytesIO(b"".join(export(place, ExportFormat.PARQUET))))
+    table = pq.read_table(io.BytesIO(b"".join(export(place, DatasetFormat.PARQUET))))
     assert table.schema.equals(parquet.SCHEMA)
     assert table.to_pylist() == [json.loads(record_json(index)) for index in ORDER]
 
 
 @pytest.mark.parametrize("form", list(OutputFormat))
 def test_parquet_comes_segment_by_segment(form: OutputFormat, tmp_path: Path) -> None:
-    pieces = export(dataset(tmp_path, form), ExportFormat.PARQUET)
+    pieces = export(dataset(tmp_path, form), DatasetFormat.PARQUET)
     assert next(pieces).startswith(b"PAR1")
     for segment in (tmp_path / SEGMENTS_FOLDER).iterdir():
         segment.unlink()
@@ -75,10 +76,10 @@ def test_parquet_comes_segment_by_segment(form: OutputFormat, tmp_path: Path) ->
         next(pieces)
 
 
-@pytest.mark.parametrize("form", list(ExportFormat))
-def test_nothing_committed_yet(form: ExportFormat, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", list(DatasetFormat))
+def test_nothing_committed_yet(form: DatasetFormat, tmp_path: Path) -> None:
     content = b"".join(export(dataset(tmp_path, OutputFormat.JSONL, []), form))
-    if form is ExportFormat.PARQUET:
+    if form is DatasetFormat.PARQUET:
         assert pq.read_table(io.BytesIO(content)).num_rows == 0
     else:
         assert content == b""
@@ -95,7 +96,7 @@ def test_segments_are_closed_again(place: Place, monkeypatch: pytest.MonkeyPatch
         return file
 
     monkeypatch.setattr(place, "open", remembered)
-    for form in ExportFormat:
+    for form in DatasetFormat:
         whole: Iterator[bytes] = export(place, form)
         b"".join(whole)
     assert [file.closed for file in opened] == [True] * 9
