@@ -53,7 +53,7 @@ class BlockingSpeaker:
     """One model, asked for one utterance at a time."""
 
     def __init__(self, folder: str, profile: DyadicProfile, device: Device, max_tokens: int) -> None:
-        dtype = "auto" if device is Device.CUDA else torch.float32  # as the engine has them
+        dtype = "auto" if device is Device.CUDA else torch.float32  # at batch 1 faster than bfloat16, AMX or not
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
         self._model = model.to(device.value).eval()

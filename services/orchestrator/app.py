@@ -20,20 +20,20 @@ from platolm import __version__
 from services.gateway.errors import MISUSE, StartError
 from services.logs import configure_logs
 from services.orchestrator import crash_points
-from services.orchestrator.auth import BearerAuth, check_host
-from services.orchestrator.bodies import MIB, BodyLimit
 from services.orchestrator.conversations import endpoints as conversation_endpoints
 from services.orchestrator.conversations.events import LiveEvents
-from services.orchestrator.description import describe
 from services.orchestrator.metrics import api as metrics_endpoints
 from services.orchestrator.metrics.api import ApiMetrics
 from services.orchestrator.metrics.http import CountRequests
 from services.orchestrator.queue import Queue, open_redis
-from services.orchestrator.refusals import COMMON, add_error_handlers
 from services.orchestrator.runs import dataset_endpoints
 from services.orchestrator.runs import endpoints as run_endpoints
 from services.orchestrator.runs.service import RunService
 from services.orchestrator.settings import ApiSettings
+from services.orchestrator.web.auth import BearerAuth, check_host
+from services.orchestrator.web.bodies import MIB, BodyLimit
+from services.orchestrator.web.description import describe
+from services.orchestrator.web.refusals import COMMON, add_error_handlers
 
 SHUTDOWN_S = 5
 """Time for answers that are on their way; live events end at once."""

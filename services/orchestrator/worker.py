@@ -27,15 +27,15 @@ from services.logs import configure_logs
 from services.orchestrator.conversations.owned import OwnedConversations
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
 from services.orchestrator.crash_points import arm, crash_point
-from services.orchestrator.engine_watch import EngineWatch
+from services.orchestrator.engines.engine_watch import EngineWatch
+from services.orchestrator.engines.replicas import Pools, Replicas
+from services.orchestrator.engines.sides import SIDE_NAMES, Sides
 from services.orchestrator.health import HealthServer
 from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.replicas import ReplicaReading
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import REDIS_AWAY, Claim, Claimed, LeaseLostError, Queue, open_redis, redis_patiently
-from services.orchestrator.replicas import Pools, Replicas
 from services.orchestrator.settings import WorkerSettings
-from services.orchestrator.sides import SIDE_NAMES, Sides
 from services.tracing import Tracing, tracer
 
 logger = structlog.get_logger(__name__)

@@ -19,15 +19,15 @@ from redis.exceptions import RedisError
 
 from platolm.storage import remove_leftovers
 from services.logs import configure_logs
-from services.orchestrator.accepted_runs import AcceptedRuns
 from services.orchestrator.crash_points import arm
+from services.orchestrator.datasets.accepted_runs import AcceptedRuns
+from services.orchestrator.datasets.run_place import RunPlaces
 from services.orchestrator.health import HealthServer
-from services.orchestrator.keeper import Keeper
 from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.writer import WriterMetrics
-from services.orchestrator.open_run import OpenRun
 from services.orchestrator.queue import REDIS_AWAY, Queue, open_redis
-from services.orchestrator.run_place import RunPlaces
+from services.orchestrator.run_keeper.keeper import Keeper
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 logger = structlog.get_logger(__name__)

@@ -12,8 +12,8 @@ from platolm.runs import RunProgress, RunState, conversation_id
 from platolm.runs_api import ConversationDetail, ConversationState, ConversationTurn
 from platolm.segments import Record
 from services.orchestrator.conversations.listing import letter_turns
+from services.orchestrator.datasets.run_place import RunPlace
 from services.orchestrator.queue import Queue
-from services.orchestrator.run_place import RunPlace
 
 _LOOKS = 2
 """A conversation may be between two of the places that are looked at: one look more finds it."""

@@ -18,9 +18,9 @@ from platolm.runs_api import (
 from services.orchestrator.conversations.detail import conversation_detail
 from services.orchestrator.conversations.events import LiveEvents
 from services.orchestrator.conversations.listing import Cursor, CursorError, Listing
-from services.orchestrator.problems import InvalidRequestError, Problem
-from services.orchestrator.refusals import NO_OUTPUT, NOT_FOUND, Answers
 from services.orchestrator.runs.dependencies import Run, Service, existing_run
+from services.orchestrator.web.problems import InvalidRequestError, Problem
+from services.orchestrator.web.refusals import NO_OUTPUT, NOT_FOUND, Answers
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 

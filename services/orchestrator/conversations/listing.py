@@ -18,8 +18,8 @@ from platolm.errors import InputError
 from platolm.runs import DeadConversation, RunProgress
 from platolm.runs_api import ConversationPage, ConversationState, ConversationSummary
 from platolm.segments import Record
+from services.orchestrator.datasets.run_place import RunPlace
 from services.orchestrator.queue import Queue
-from services.orchestrator.run_place import RunPlace
 
 Stage = Literal["queue", "dead", "unwritten", "written"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from platolm.conversation import ASSISTANT, USER
 from platolm.spec import RunSpec
+from services.orchestrator.engines.replicas import NoReplicaError, Pools, Replica
 from services.orchestrator.queue import Claim, Queue, redis_patiently
 from services.orchestrator.queue.queue import pool_key
-from services.orchestrator.replicas import NoReplicaError, Pools, Replica
 
 
 class Placement:

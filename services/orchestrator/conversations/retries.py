@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
-from services.orchestrator.replicas import HungEngineError, NoReplicaError
+from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 10.0

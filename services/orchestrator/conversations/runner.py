@@ -20,10 +20,10 @@ from services.orchestrator.conversations.placement import Placement
 from services.orchestrator.conversations.retries import NextStep, plan_retry
 from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
 from services.orchestrator.crash_points import crash_point
+from services.orchestrator.engines.replicas import NoReplicaError, Pools
+from services.orchestrator.engines.sides import SIDE_NAMES
 from services.orchestrator.metrics.worker import RetryCause, WorkerMetrics
 from services.orchestrator.queue import Claim, Outcome, Queue, Written, redis_patiently
-from services.orchestrator.replicas import NoReplicaError, Pools
-from services.orchestrator.sides import SIDE_NAMES
 from services.tracing import ConversationSpan, Tracing
 
 logger = structlog.get_logger(__name__)

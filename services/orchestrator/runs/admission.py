@@ -12,8 +12,8 @@ from platolm.dyadic import PROFILES, Turn
 from platolm.errors import InputError, TokenizerError
 from platolm.spec import RunSpec, Seed, SeedMode, SideSpec, given_utterances, simulator_system_prompt
 from platolm.tokenizer import HubTokenizer, load_tokenizer
+from services.orchestrator.engines.sides import SIDE_NAMES, SideDescription
 from services.orchestrator.runs.fitting import Prompt, PromptTexts, TokenBounds, token_bounds, which_fit
-from services.orchestrator.sides import SIDE_NAMES, SideDescription
 
 MIN_ROOM_TOKENS = 32
 """An opening that leaves less for the utterance after it is left out: no round could come of it."""

@@ -11,9 +11,9 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import StreamingResponse
 
 from platolm.runs_api import DatasetFormat, Manifest
-from services.orchestrator.exports import export, media_type_of
-from services.orchestrator.refusals import NO_OUTPUT, NOT_FOUND, Answers
+from services.orchestrator.datasets.exports import export, media_type_of
 from services.orchestrator.runs.dependencies import Run, Service
+from services.orchestrator.web.refusals import NO_OUTPUT, NOT_FOUND, Answers
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["datasets"])
 

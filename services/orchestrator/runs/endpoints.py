@@ -8,10 +8,10 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 
 from platolm.runs import RunProgress, RunState
 from platolm.runs_api import DeadList, RetriedDead, RunList
-from services.orchestrator.bodies import received
-from services.orchestrator.refusals import CONFLICT, NO_OUTPUT, NOT_FOUND
 from services.orchestrator.runs.dependencies import Run, Service
 from services.orchestrator.runs.service import IdempotencyConflictError, NotApplicableError
+from services.orchestrator.web.bodies import received
+from services.orchestrator.web.refusals import CONFLICT, NO_OUTPUT, NOT_FOUND
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from platolm.errors import InputError
 from platolm.spec import RunRequest, RunSpec, Seed
-from services.orchestrator.problems import InvalidRequestError, Problem, problems_of
-from services.orchestrator.run_place import RunPlaces
+from services.orchestrator.datasets.run_place import RunPlaces
+from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.runs.admission import NoUsableSeedError, admit
 from services.orchestrator.runs.allowed import refusal_of
-from services.orchestrator.sides import SideDescription
+from services.orchestrator.web.problems import InvalidRequestError, Problem, problems_of
 
 _ENDPOINTS = "PLATOLM_API_ALLOWED_ENDPOINTS"
 _OUTPUTS = "PLATOLM_API_ALLOWED_OUTPUTS"

@@ -12,14 +12,14 @@ from pathlib import Path
 from platolm.conversation import ASSISTANT, USER
 from platolm.errors import InputError, OutputError
 from platolm.runs import PausedBy, RunProgress, RunState
-from services.orchestrator.accepted_runs import AcceptedRun, AcceptedRuns
 from services.orchestrator.crash_points import crash_point
+from services.orchestrator.datasets.accepted_runs import AcceptedRun, AcceptedRuns
+from services.orchestrator.datasets.run_place import RunPlace, RunPlaces
+from services.orchestrator.engines.sides import SIDE_NAMES, SideDescription
 from services.orchestrator.queue import Queue
-from services.orchestrator.run_place import RunPlace, RunPlaces
 from services.orchestrator.runs.apart import take_in_apart
 from services.orchestrator.runs.intake import Order, TakenIn, take_in
 from services.orchestrator.settings import ApiSettings
-from services.orchestrator.sides import SIDE_NAMES, SideDescription
 
 _READ_TOGETHER = 16
 _MAX_PLACES = 64

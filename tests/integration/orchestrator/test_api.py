@@ -29,9 +29,9 @@ from platolm.runs import PausedBy, conversation_id
 from platolm.spec import OutputFormat
 from platolm.storage import open_place
 from services.orchestrator.conversations.state import RecordedTurn
-from services.orchestrator.dataset import DatasetWriter
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.queue import Claim, Queue
-from services.orchestrator.sides import SideDescription
 from tests.integration.orchestrator.processes import Process, api_process, wait_until
 from tests.integration.orchestrator.queueing import append, claim
 from tests.redis_server import RedisServer

@@ -15,9 +15,9 @@ from platolm.errors import InputError, OutputError
 from platolm.runs_api import DatasetFormat
 from platolm.spec import Output, RunSpec, Seed
 from platolm.storage import Place, open_place
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.exports import export
-from services.orchestrator.run_place import RunPlaces
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.exports import export
+from services.orchestrator.datasets.run_place import RunPlaces
 from tests.object_store import ObjectStore, object_store
 
 BUCKET = "s3://datasets"

@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 from platolm.dataset import read_manifest, read_records
 from platolm.runs import PausedBy, RunProgress, RunState
 from platolm.spec import Output, OutputFormat, RunSpec, Seed, SeedMode
+from services.orchestrator.datasets.run_place import RunPlace, RunPlaces
 from services.orchestrator.queue import Queue, redis_patiently
-from services.orchestrator.run_place import RunPlace, RunPlaces
 from tests.conversation_records import record_json
 from tests.integration.orchestrator.processes import Process, writer_process
 from tests.integration.orchestrator.queueing import claim, finish

@@ -29,7 +29,8 @@ def following(argv: list[str], flag: str) -> str:
     return argv[argv.index(flag) + 1]
 
 
-def test_cpu_command(tmp_path: Path) -> None:
+def test_cpu_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "cpu_dtype", lambda: "bfloat16")
     settings = SimulatorSettings(model=str(tmp_path), kv_cache_gib=3, engine_threads=2, max_model_len=2048)
     argv = engine_argv(settings, EngineBuild.CPU)
     assert argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
@@ -38,7 +39,7 @@ def test_cpu_command(tmp_path: Path) -> None:
     assert following(argv, "--host") == "127.0.0.1"
     assert following(argv, "--port") == "8011"
     assert following(argv, "--generation-config") == "vllm"
-    assert following(argv, "--dtype") == "float32"
+    assert following(argv, "--dtype") == "bfloat16"
     assert following(argv, "--max-model-len") == "2048"
     assert "--enforce-eager" in argv
     assert "--no-enable-chunked-prefill" in argv
@@ -50,6 +51,26 @@ def test_cpu_command(tmp_path: Path) -> None:
     assert env["OMP_NUM_THREADS"] == "2"
     assert env["HF_HUB_OFFLINE"] == "1"
     assert env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("cpu_info", "dtype"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n", "bfloat16"),
+        ("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16x\n", "float32"),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", "float32"),
+    ],
+)
+def test_weights_are_in_the_type_that_the_processor_is_fast_at(tmp_path: Path, cpu_info: str, dtype: str) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpu_info)
+    assert engine.cpu_dtype(path) == dtype
+    assert engine.cpu_dtype(tmp_path / "absent") == "float32"
+
+
+def test_a_type_that_is_named_is_taken(tmp_path: Path) -> None:
+    argv = engine_argv(SimulatorSettings(model=str(tmp_path), dtype="float16"), EngineBuild.CPU)
+    assert following(argv, "--dtype") == "float16"
 
 
 def test_gpu_command() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import orjson
 
 from platolm.speakers import Completion, EngineClient, EngineModel, RequestBody
-from services.orchestrator import replicas
+from services.orchestrator.engines import replicas
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 
 MOVING = "vllm:iteration_tokens_total_count{} 1\n"

@@ -10,10 +10,10 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PLATOLM, PROFILES, SOCRATIC, Turn, prompt_ids
 from platolm.spec import Endings, RunSpec, Seed, SeedMode, SideSpec
 from platolm.tokenizer import HubTokenizer, load_tokenizer
+from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.runs import admission, fitting
 from services.orchestrator.runs.admission import MIN_ROOM_TOKENS, NoUsableSeedError, admit
 from services.orchestrator.runs.fitting import PromptTexts, TokenBounds, token_bounds
-from services.orchestrator.sides import SideDescription
 
 CONTEXT = 400
 

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
 from services.gateway.errors import MISUSE, StartError
-from services.orchestrator.auth import BearerAuth, check_host
 from services.orchestrator.settings import ApiSettings
+from services.orchestrator.web.auth import BearerAuth, check_host
 
 KEYS = SecretStr("first-key-1234, second-key-1234")
 

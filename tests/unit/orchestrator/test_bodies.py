@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from services.orchestrator.bodies import HELD_BYTES, MIB, BodyLimit, received
+from services.orchestrator.web.bodies import HELD_BYTES, MIB, BodyLimit, received
 
 LIMIT = 3 * MIB
 

@@ -17,7 +17,7 @@ from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, SEGMENTS_FOLDER, read_man
 from platolm.errors import OutputError
 from platolm.spec import OutputFormat
 from platolm.storage import Place, open_place
-from services.orchestrator.dataset import Committed, DatasetWriter
+from services.orchestrator.datasets.dataset_writer import Committed, DatasetWriter
 from tests.conversation_records import record_json
 from tests.unit.orchestrator.watched_place import WatchedPlace
 

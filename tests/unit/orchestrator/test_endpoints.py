@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from platolm.spec import RunRequest
 from services.orchestrator.app import create_app
-from services.orchestrator.auth import OPEN_PATHS
 from services.orchestrator.settings import ApiSettings
+from services.orchestrator.web.auth import OPEN_PATHS
 
 KEY = "a-key-for-this-test"
 PATHS = {

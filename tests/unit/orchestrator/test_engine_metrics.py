@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.engine_metrics import EngineReading, read_engine_metrics
+from services.orchestrator.engines.engine_metrics import EngineReading, read_engine_metrics
 
 ONE_ENGINE = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.

@@ -12,9 +12,9 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.errors import SpeakerError
 from platolm.runs import PausedBy, RunState
 from platolm.spec import RunSpec, SideSpec
-from services.orchestrator.engine_watch import EngineWatch
+from services.orchestrator.engines.engine_watch import EngineWatch
+from services.orchestrator.engines.replicas import LOOK_TIMEOUT_S, Pools, Replicas
 from services.orchestrator.queue import Queue
-from services.orchestrator.replicas import LOOK_TIMEOUT_S, Pools, Replicas
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import MOVING, StubEngines
 
@@ -90,7 +90,7 @@ ELSEWHERE = RunSpec(conversations=1, respondent=SideSpec(profile="platolm", endp
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     clock = StoppedClock()
     for module in ("engine_watch", "replicas"):
-        monkeypatch.setattr(f"services.orchestrator.{module}.time", clock)
+        monkeypatch.setattr(f"services.orchestrator.engines.{module}.time", clock)
     engines = StubEngines().installed(monkeypatch)
     queue = StubQueue({"run-a": DEFAULT})
     replicas = Replicas(cast("aiohttp.ClientSession", None), hang_after_s=60)

@@ -17,8 +17,8 @@ from platolm.errors import OutputError
 from platolm.runs_api import DatasetFormat
 from platolm.spec import OutputFormat
 from platolm.storage import LocalPlace, Place
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.exports import export
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.exports import export
 from tests.conversation_records import record_json
 
 BATCHES = [[4, 1], [0], [2, 3]]

@@ -11,12 +11,12 @@ import pytest
 from platolm.errors import OutputError
 from platolm.runs import RunState
 from platolm.spec import RunSpec, Seed, SeedMode
-from services.orchestrator import feeder as feeder_module
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.feeder import Feeder
-from services.orchestrator.open_run import OpenRun
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.run_place import RunPlaces
 from services.orchestrator.queue import Queue
-from services.orchestrator.run_place import RunPlaces
+from services.orchestrator.run_keeper import feeder as feeder_module
+from services.orchestrator.run_keeper.feeder import Feeder
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orchestrator.index_set import IndexSet
+from services.orchestrator.datasets.index_set import IndexSet
 
 SIZE = 21
 

@@ -11,11 +11,11 @@ from redis.exceptions import ResponseError
 
 from platolm.runs import PausedBy, RunState
 from platolm.spec import RunSpec
-from services.orchestrator.keeper import Keeper, retry_delay_s
+from services.orchestrator.datasets.run_place import RunPlaces
 from services.orchestrator.metrics.writer import WriterMetrics
-from services.orchestrator.open_run import OpenRun
 from services.orchestrator.queue import Queue
-from services.orchestrator.run_place import RunPlaces
+from services.orchestrator.run_keeper.keeper import Keeper, retry_delay_s
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 

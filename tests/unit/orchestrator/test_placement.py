@@ -14,9 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from platolm.conversation import ASSISTANT, USER
 from platolm.spec import RunSpec, SideSpec
 from services.orchestrator.conversations.placement import Placement
-from services.orchestrator.engine_metrics import EngineReading
+from services.orchestrator.engines.engine_metrics import EngineReading
+from services.orchestrator.engines.replicas import NoReplicaError, Pools, Replicas
 from services.orchestrator.queue import Claim, Queue
-from services.orchestrator.replicas import NoReplicaError, Pools, Replicas
 from tests.unit.orchestrator.stub_engines import StubEngines
 
 A, B, C, OWN = (f"http://10.0.0.{i}:8000/v1" for i in range(1, 5))

@@ -16,9 +16,8 @@ from aiohttp.test_utils import TestServer
 from platolm.conversation import ASSISTANT, USER
 from platolm.errors import MisconfiguredError, SpeakerError
 from platolm.speakers import EngineClient, EngineModel, RequestBody
-from services.orchestrator.engine_metrics import EngineReading
-from services.orchestrator.queue import Offer
-from services.orchestrator.replicas import (
+from services.orchestrator.engines.engine_metrics import EngineReading
+from services.orchestrator.engines.replicas import (
     MISSES_ALLOWED,
     REFUSED_FOR_S,
     HungEngineError,
@@ -28,6 +27,7 @@ from services.orchestrator.replicas import (
     ReplicaPool,
     Replicas,
 )
+from services.orchestrator.queue import Offer
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import NEVER, Never, StubEngines
 
@@ -39,7 +39,7 @@ LOST = SpeakerError("did not answer", retryable=True)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
     stopped = StoppedClock()
-    monkeypatch.setattr("services.orchestrator.replicas.time", stopped)
+    monkeypatch.setattr("services.orchestrator.engines.replicas.time", stopped)
     return stopped
 
 
@@ -298,7 +298,7 @@ async def test_one_missed_look_is_borne_and_two_are_not(
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.orchestrator.replicas.LOOK_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("services.orchestrator.engines.replicas.LOOK_TIMEOUT_S", 0.01)
     usable = []
     answers: list[str | SpeakerError | Never] = ["", failure, "", failure, failure, failure, ""]
     for answer in answers:
@@ -391,7 +391,7 @@ async def test_looks_that_did_not_come_through_are_no_hang(
 async def test_a_slow_engine_does_not_hold_up_the_others(
     replicas: Replicas, engines: StubEngines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.orchestrator.replicas.LOOK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("services.orchestrator.engines.replicas.LOOK_TIMEOUT_S", 0.05)
     engines.metrics = {A: NEVER, B: "vllm:num_requests_running{} 2"}
     await replicas.watch([A, B])
     assert (replicas.get(A).misses, replicas.get(B).reading.running) == (1, 2)
@@ -551,7 +551,7 @@ async def test_the_first_engine_that_answers_tells_the_model(
     model: str | None,
     served: EngineModel,
 ) -> None:
-    monkeypatch.setattr("services.orchestrator.replicas.LOOK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("services.orchestrator.engines.replicas.LOOK_TIMEOUT_S", 0.02)
     engines.models = {A: first, B: second}
     async with pool_of(replicas, resolver, "10.0.0.1", "10.0.0.2") as pool:
         assert await pool.describe(model) == served
@@ -581,7 +581,7 @@ async def test_what_no_engine_tells(
     said: str,
     retryable: bool,
 ) -> None:
-    monkeypatch.setattr("services.orchestrator.replicas.LOOK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("services.orchestrator.engines.replicas.LOOK_TIMEOUT_S", 0.02)
     engines.models = {A: first, B: second}
     async with pool_of(replicas, resolver, "10.0.0.1", "10.0.0.2") as pool:
         with pytest.raises(SpeakerError) as caught:

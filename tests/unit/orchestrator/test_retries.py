@@ -13,7 +13,7 @@ from services.orchestrator.conversations.retries import (
     Retry,
     plan_retry,
 )
-from services.orchestrator.replicas import HungEngineError, NoReplicaError
+from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
 
 JITTER = 0.75
 

@@ -11,8 +11,8 @@ from platolm.dataset import RUN_FILE
 from platolm.errors import InputError, OutputError
 from platolm.spec import Output, RunSpec, Seed
 from platolm.storage import LocalPlace
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.run_place import RunPlace, RunPlaces
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.run_place import RunPlace, RunPlaces
 from tests.unit.orchestrator.watched_place import WatchedPlace
 
 SEEDS = [Seed(question="a\nb\u2028c", line=1), Seed(question="d")]

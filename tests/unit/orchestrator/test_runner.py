@@ -24,9 +24,9 @@ from platolm.spec import Endings, Retries, RunSpec, Sampling, Seed, SeedMode, sa
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
 from services.orchestrator.conversations.state import RecordedTurn
+from services.orchestrator.engines.replicas import Pools, Replicas
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import Claim, Queue
-from services.orchestrator.replicas import Pools, Replicas
 from services.tracing import NO_TRACING
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import NEVER, Never, StubEngines

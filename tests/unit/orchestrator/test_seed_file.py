@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from platolm.errors import OutputError
 from platolm.storage import open_place
-from services.orchestrator.seed_file import SEEDS_FILE, SeedFile, open_seed_file
+from services.orchestrator.datasets.seed_file import SEEDS_FILE, SeedFile, open_seed_file
 
 
 @given(st.lists(st.text().map(lambda text: text.replace("\n", "")), max_size=12))

@@ -13,9 +13,9 @@ from platolm.dyadic import PLATOLM, SOCRATIC
 from platolm.errors import MisconfiguredError, SpeakerError
 from platolm.speakers import EngineModel
 from platolm.spec import Endings, RunSpec, Sampling, SideSpec
+from services.orchestrator.engines.replicas import NoReplicaError, Pools, Replicas
+from services.orchestrator.engines.sides import SideDescription, Sides
 from services.orchestrator.queue import Queue
-from services.orchestrator.replicas import NoReplicaError, Pools, Replicas
-from services.orchestrator.sides import SideDescription, Sides
 from tests.unit.orchestrator.stub_engines import StubEngines
 
 SIMULATOR, RESPONDENT, OWN = "http://127.0.0.1:8011/v1", "http://127.0.0.1:8012/v1", "http://127.0.0.1:8099/v1"

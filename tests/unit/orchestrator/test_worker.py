@@ -18,11 +18,11 @@ from platolm.errors import SpeakerError
 from platolm.runs import RunState
 from platolm.speakers import EngineModel
 from platolm.spec import RunSpec
+from services.orchestrator.engines.replicas import Pools, Replicas
+from services.orchestrator.engines.sides import Sides
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import Claim, Claimed, Outcome, Queue
-from services.orchestrator.replicas import Pools, Replicas
 from services.orchestrator.settings import WorkerSettings
-from services.orchestrator.sides import Sides
 from services.orchestrator.worker import Worker
 from services.tracing import NO_TRACING
 from tests.unit.orchestrator.stub_engines import StubEngines

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from platolm.errors import OutputError
-from services.orchestrator.problems import MAX_PROBLEMS, InvalidRequestError, Problem, problems_of
 from services.orchestrator.queue import REDIS_AWAY
+from services.orchestrator.web.problems import MAX_PROBLEMS, InvalidRequestError, Problem, problems_of
 
 Answers = dict[int | str, dict[str, Any]]
 """Answers of an operation besides its usual one, by status, as FastAPI takes them."""

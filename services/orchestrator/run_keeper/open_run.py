@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from platolm.runs import RunState
 from platolm.spec import RunSpec
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.run_place import RunPlace, RunPlaces
-from services.orchestrator.seed_file import SeedFile
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.run_place import RunPlace, RunPlaces
+from services.orchestrator.datasets.seed_file import SeedFile
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ from platolm.errors import InputError, OutputError
 from platolm.segments import is_usable_name
 from platolm.spec import RunSpec, Seed
 from platolm.storage import Place, open_place
+from services.orchestrator.datasets.seed_file import SEEDS_FILE, SeedFile, open_seed_file
 from services.orchestrator.runs.allowed import refusal_of
-from services.orchestrator.seed_file import SEEDS_FILE, SeedFile, open_seed_file
 
 _RUNS_FOLDER = "runs"
 _CACHE_FOLDER = Path("cache", "seeds")

@@ -17,7 +17,7 @@ import structlog
 
 from platolm.errors import MisconfiguredError, SpeakerError
 from platolm.speakers import EngineClient, EngineModel
-from services.orchestrator.engine_metrics import EngineReading, read_engine_metrics
+from services.orchestrator.engines.engine_metrics import EngineReading, read_engine_metrics
 from services.orchestrator.queue import Offer
 
 logger = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from platolm.spec import RunRequest
-from services.orchestrator.auth import OPEN_PATHS
+from services.orchestrator.web.auth import OPEN_PATHS
 
 _REF = "#/components/schemas/{model}"
 _SCHEME = "bearer"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from platolm.runs import RunState
 from platolm.spec import seed_position
 from services.orchestrator.crash_points import crash_point
-from services.orchestrator.dataset import DatasetWriter
-from services.orchestrator.open_run import OpenRun
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
+from services.orchestrator.datasets.seed_file import SeedFile
 from services.orchestrator.queue import Queue
-from services.orchestrator.seed_file import SeedFile
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 FREE_SEED = "{}"

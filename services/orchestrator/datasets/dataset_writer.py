@@ -17,7 +17,7 @@ from platolm.segments import encode_segment, fresh_segment_name
 from platolm.spec import OutputFormat
 from platolm.storage import Place
 from services.orchestrator.crash_points import crash_point
-from services.orchestrator.index_set import IndexSet
+from services.orchestrator.datasets.index_set import IndexSet
 
 
 @dataclass(frozen=True)

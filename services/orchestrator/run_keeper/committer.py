@@ -12,8 +12,8 @@ import structlog
 from platolm.runs import PausedBy, RunProgress, RunState
 from services.orchestrator.crash_points import crash_point
 from services.orchestrator.metrics.writer import WriterMetrics
-from services.orchestrator.open_run import OpenRun
 from services.orchestrator.queue import Queue
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 logger = structlog.get_logger(__name__)

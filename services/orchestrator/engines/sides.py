@@ -12,9 +12,9 @@ from platolm.errors import MisconfiguredError, TokenizerError
 from platolm.speakers import EngineModel, TokenSpeaker
 from platolm.spec import RunSpec, SideSpec
 from platolm.tokenizer import HubTokenizer, load_tokenizer
+from services.orchestrator.engines.replicas import Pools
 from services.orchestrator.queue import Queue
 from services.orchestrator.queue.queue import pool_key
-from services.orchestrator.replicas import Pools
 
 SIDE_NAMES: Mapping[str, str] = {USER: "simulator", ASSISTANT: "respondent"}
 

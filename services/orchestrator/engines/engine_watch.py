@@ -9,10 +9,10 @@ import structlog
 from platolm.conversation import ASSISTANT, USER
 from platolm.runs import PausedBy
 from platolm.spec import RunSpec
+from services.orchestrator.engines.replicas import Pools, ReplicaPool
+from services.orchestrator.engines.sides import SIDE_NAMES
 from services.orchestrator.queue import Queue
 from services.orchestrator.queue.queue import pool_key
-from services.orchestrator.replicas import Pools, ReplicaPool
-from services.orchestrator.sides import SIDE_NAMES
 
 logger = structlog.get_logger(__name__)
 

@@ -12,11 +12,11 @@ import structlog
 from redis.exceptions import RedisError
 
 from platolm.runs import PausedBy
-from services.orchestrator.committer import Committer
-from services.orchestrator.feeder import Feeder
 from services.orchestrator.metrics.writer import WriterMetrics
-from services.orchestrator.open_run import OpenRun
 from services.orchestrator.queue import REDIS_AWAY, Queue
+from services.orchestrator.run_keeper.committer import Committer
+from services.orchestrator.run_keeper.feeder import Feeder
+from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
 logger = structlog.get_logger(__name__)

@@ -1,0 +1,1 @@
+"""The engines of both sides: found, watched, placed upon."""

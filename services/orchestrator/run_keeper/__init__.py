@@ -1,0 +1,1 @@
+"""Keeps open runs going: feeds them and commits what is finished."""
