@@ -11,7 +11,7 @@ mean lengths (from half to one and a half of each), the share of the prompts tha
 Conversations end by their number of turns alone, so that the dataset holds every request: "requests recorded" is the
 share of the engines' prompt tokens that it accounts for, "tokens replayed" the replay's share of the generated tokens.
 
-    python -m benchmarks.saturation [--pairs 5] [--conversations 160] [--in-flight 64] [--json FILE]
+    python -m benchmarks.saturation [--pairs 5] [--conversations 320] [--in-flight 64] [--json FILE]
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Pair:
 
 def main(
     pairs: Annotated[int, typer.Option(min=1, help="Runs, each with a replay of it.")] = 5,
-    conversations: Annotated[int, typer.Option(min=1, help="Of each run.")] = 160,
+    conversations: Annotated[int, typer.Option(min=1, help="Of each run.")] = 320,
     in_flight: Annotated[int, typer.Option(min=1, help="Conversations at a time.")] = 64,
     max_turns: Annotated[int, typer.Option(min=2, help="Utterances of a conversation.")] = 6,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens that an utterance may take.")] = 128,

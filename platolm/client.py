@@ -17,6 +17,7 @@ from platolm.errors import ApiError, InputError
 from platolm.runs import DeadConversation, RunProgress, TurnEvent
 from platolm.runs_api import (
     DEFAULT_PAGE_SIZE,
+    MANIFEST_PAGE,
     ConversationDetail,
     ConversationPage,
     ConversationState,
@@ -136,9 +137,14 @@ class OrchestratorClient:
                     yield chunk
 
     async def manifest(self, run_id: str, *, after: int = 0) -> list[ManifestEntry]:
-        """The committed segments numbered above `after`."""
-        response = await self._call("GET", _run_path(run_id, "manifest"), params={"after": after})
-        return _parsed(Manifest, response).entries
+        """The committed segments numbered above `after`, all of them."""
+        entries: list[ManifestEntry] = []
+        while True:
+            params = {"after": entries[-1].number if entries else after, "limit": MANIFEST_PAGE}
+            page = _parsed(Manifest, await self._call("GET", _run_path(run_id, "manifest"), params=params)).entries
+            entries += page
+            if len(page) < MANIFEST_PAGE:
+                return entries
 
     async def segment(self, run_id: str, name: str) -> bytes:
         """A segment's bytes as they were committed; compare them with the manifest's sha256."""

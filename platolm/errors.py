@@ -9,7 +9,8 @@ PlatoLMError
 │   ├── SpecError             a run's spec is wrong; carries every problem with its path
 │   └── TokenizerError        a folder holds no usable tokenizer
 ├── SpeakerError            a model server did not make the utterance; `retryable` says whether to ask again
-│   ├── EngineAwayError       nobody is there: the connection was refused, reset or closed
+│   ├── EngineAwayError       nobody is there: no connection could be had
+│   │   └── EngineLostError      the connection broke while the engine was to answer
 │   └── MisconfiguredError    it never will as it is asked: another model, no such path, a key that is refused
 ├── OutputError             a dataset folder cannot be written or read
 │   └── OccupiedError         it holds something else, or another process works in it
@@ -107,7 +108,11 @@ class SpeakerError(PlatoLMError):
 
 
 class EngineAwayError(SpeakerError):
-    """The connection was refused, reset or closed: the engine is gone, or was for a moment."""
+    """The connection was refused: the engine is gone, or is for a moment."""
+
+
+class EngineLostError(EngineAwayError):
+    """The connection broke before the answer: the engine is gone, or had just closed an idle connection."""
 
 
 class MisconfiguredError(SpeakerError):

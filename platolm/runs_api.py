@@ -54,6 +54,10 @@ class RunList(_Answer):
     runs: list[RunProgress]
 
 
+MANIFEST_PAGE = 256
+"""Entries of one answer; an entry names each conversation of its segment, some thousands."""
+
+
 class Manifest(_Answer):
     """`GET /v1/runs/{id}/manifest`."""
 

@@ -18,7 +18,7 @@ import orjson
 from platolm.conversation import SYSTEM
 from platolm.dyadic import DyadicProfile, PromptIds, Turn, prompt_ids
 from platolm.endings import FinishReason
-from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
+from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
 from platolm.spec import Sampling
 from platolm.tokenizer import HubTokenizer
 
@@ -231,12 +231,12 @@ class EngineClient:
                 if response.status != 200:
                     raise _refusal(self.base_url, response, content)
                 return content
-        except aiohttp.ConnectionTimeoutError as error:
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise EngineAwayError(f"{self.base_url} cannot be reached: {error!r}", retryable=True) from error
         except TimeoutError as error:  # some of which are connection errors to aiohttp
             raise SpeakerError(f"{self.base_url} did not answer in time: {error!r}", retryable=True) from error
         except aiohttp.ClientConnectionError as error:
-            raise EngineAwayError(f"{self.base_url} did not answer: {error!r}", retryable=True) from error
+            raise EngineLostError(f"{self.base_url} did not answer: {error!r}", retryable=True) from error
         except aiohttp.ClientError as error:
             raise SpeakerError(f"{self.base_url} did not answer whole: {error!r}", retryable=True) from error
 

@@ -128,6 +128,12 @@ class Retries(_Spec):
         le=1000,
         description="a conversation is dead after so many failures in a row without a new utterance",
     )
+    lost_engines: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="a conversation is dead after so many engines in a row were lost while they were to answer it",
+    )
     utterance_for_s: float = Field(
         600.0, ge=0, le=1e6, description="how long one utterance is asked for while its engine fails in passing"
     )

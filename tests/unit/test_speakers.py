@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn
 from platolm.endings import FinishReason
-from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
+from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
 from platolm.speakers import (
     Completion,
     EngineClient,
@@ -287,6 +287,12 @@ async def test_an_engine_that_stops_in_mid_utterance_is_asked_again(ids: list[in
 def is_away(error: SpeakerError) -> bool:
     """Nobody is there."""
     told = (type(error), error.retryable, error.status) == (EngineAwayError, True, None)
+    return told and "/v1 cannot be reached: " in str(error)
+
+
+def is_lost(error: SpeakerError) -> bool:
+    """Somebody was there."""
+    told = (type(error), error.retryable, error.status) == (EngineLostError, True, None)
     return told and "/v1 did not answer: " in str(error)
 
 
@@ -322,7 +328,7 @@ async def test_a_connection_that_is_closed_without_an_answer() -> None:
         request.transport.close()
         return web.Response()
 
-    assert is_away(await error_of(handler))
+    assert is_lost(await error_of(handler))
 
 
 async def test_a_connection_that_is_reset() -> None:
@@ -334,7 +340,7 @@ async def test_a_connection_that_is_reset() -> None:
         request.transport.abort()
         return web.Response()
 
-    assert is_away(await error_of(handler))
+    assert is_lost(await error_of(handler))
 
 
 async def test_nobody_listens(unused_tcp_port: int) -> None:

@@ -35,7 +35,6 @@ _STAGES_OF: dict[ConversationState | None, tuple[Stage, ...]] = {
     ConversationState.FINISHED: ("unwritten", "written"),
 }
 _MAX_UNWRITTEN = 8192
-_READ_TOGETHER = 16
 
 
 class CursorError(InputError):
@@ -123,24 +122,10 @@ class Listing:
         return found, None if after is None else Cursor(stage="queue", entry=after)
 
     async def _dead(self, at: Cursor, limit: int) -> tuple[list[ConversationSummary], Cursor | None]:
-        dead = [letter for letter in await self.queue.dead_conversations(self.run.id) if letter.index >= at.index]
-        found = []
-        for start in range(0, len(dead[:limit]), _READ_TOGETHER):
-            together = dead[:limit][start : start + _READ_TOGETHER]
-            found += await asyncio.gather(*map(self._dead_summary, together))
-        return found, Cursor(stage="dead", index=dead[limit].index) if len(dead) > limit else None
-
-    async def _dead_summary(self, dead: DeadConversation) -> ConversationSummary:
-        letter = await self.queue.dead_letter(self.run.id, dead.index)
-        num_turns = len(letter_turns(letter)) if letter else 0
-        return ConversationSummary(
-            id=dead.id,
-            index=dead.index,
-            state=ConversationState.DEAD,
-            num_turns=num_turns,
-            num_rounds=num_turns // 2,
-            error=dead.error,
-        )
+        indices = [index for index in await self.queue.dead_indices(self.run.id) if index >= at.index]
+        letters = await self.queue.dead_letters(self.run.id, indices[:limit])
+        found = [_dead_summary(letter) for letter in letters]
+        return found, Cursor(stage="dead", index=indices[limit]) if len(indices) > limit else None
 
     async def _unwritten(self, at: Cursor, limit: int) -> tuple[list[ConversationSummary], Cursor | None]:
         records = await self.queue.finished_records(self.run.id, limit=_MAX_UNWRITTEN)
@@ -150,6 +135,19 @@ class Listing:
 
     async def _written(self, at: Cursor, limit: int) -> tuple[list[ConversationSummary], Cursor | None]:
         return await asyncio.to_thread(written_page, self.place, at, limit)
+
+
+def _dead_summary(letter: str) -> ConversationSummary:
+    dead = DeadConversation.model_validate_json(letter)
+    num_turns = len(letter_turns(letter))
+    return ConversationSummary(
+        id=dead.id,
+        index=dead.index,
+        state=ConversationState.DEAD,
+        num_turns=num_turns,
+        num_rounds=num_turns // 2,
+        error=dead.error,
+    )
 
 
 def written_page(place: RunPlace, at: Cursor, limit: int) -> tuple[list[ConversationSummary], Cursor | None]:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
+from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
 from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
 
 FIRST_RETRY_S = 0.2
@@ -16,6 +16,7 @@ FAILURES_BEFORE_MOVING = 3
 
 _GONE = (EngineAwayError, HungEngineError, NoReplicaError)
 _BUSY = frozenset({408, 409, 425, 429})
+LONGEST_SUSPENSE_S = 60.0
 
 
 class NextStep(StrEnum):
@@ -58,6 +59,20 @@ def plan_retry(error: SpeakerError, *, attempt: int, failures_in_row: int, left_
     if error.retry_after_s is None and error.status not in _BUSY and failures_in_row >= FAILURES_BEFORE_MOVING:
         return Retry(NextStep.ELSEWHERE, delay_s)
     return Retry(NextStep.AGAIN, delay_s)
+
+
+def may_have_taken_it_down(error: SpeakerError) -> bool:
+    """Whether the engine had the request when this happened, so that it may be what ends the engine."""
+    return isinstance(error, EngineLostError | HungEngineError) or (error.status or 0) >= 500
+
+
+def suspense_s(lost_engines: int) -> float:
+    """How long a conversation waits that was at so many engines, in a row, as they went away.
+
+    All that were there have the same count. Random and longer each time, the waits separate them: those that did
+    nothing to the engine get on, and are not suspect any more, until the one that ends it is alone with it.
+    """
+    return 0.0 if lost_engines < 2 else random.uniform(0.0, min(LONGEST_SUSPENSE_S, 2.0 ** (lost_engines - 1)))
 
 
 def _backoff_s(attempt: int) -> float:

@@ -17,7 +17,7 @@ from platolm.runs import PausedBy, RunState
 from platolm.speakers import TokenSpeaker, Utterance
 from platolm.spec import RunSpec, Seed, sampling_seed
 from services.orchestrator.conversations.placement import Placement
-from services.orchestrator.conversations.retries import NextStep, plan_retry
+from services.orchestrator.conversations.retries import NextStep, may_have_taken_it_down, plan_retry, suspense_s
 from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
 from services.orchestrator.crash_points import crash_point
 from services.orchestrator.engines.replicas import NoReplicaError, Pools
@@ -62,6 +62,7 @@ class ConversationRunner:
         self._around = surroundings
         self._queue = surroundings.queue
         self._placement = Placement(claim, spec, surroundings.queue, surroundings.pools)
+        self._lost_engines = claim.lost_engines
         self._log = logger.bind(run_id=claim.run_id, conversation_id=claim.conversation_id)
         self.state = ConversationState(
             id=claim.conversation_id,
@@ -133,9 +134,12 @@ class ConversationRunner:
         Raises:
             SpeakerError: refused for good, or failing for longer than the run bears.
             GiveBackError: the run is paused, for its engines are not as it asks; or none is there.
+            StaleClaimError: the conversation is somebody else's, or dead: it may be what ended its engines.
         """
+        await self._wait(suspense_s(self._lost_engines))
         deadline = time.monotonic() + self.state.spec.retries.utterance_for_s
         attempt = failures_in_row = 0
+        suspect = False
         while True:
             try:
                 replica = self._placement.replica(role)
@@ -143,6 +147,7 @@ class ConversationRunner:
                     utterance = await self.state.sides[role].speak(replica.engine, prompt, seed=seed)
             except SpeakerError as error:
                 failures_in_row += 1
+                suspect = suspect or may_have_taken_it_down(error)
                 left_s = deadline - time.monotonic()
                 retry = plan_retry(error, attempt=attempt, failures_in_row=failures_in_row, left_s=left_s)
                 self._log.warning("utterance_failed", role=role, attempt=attempt, step=retry.step, error=str(error))
@@ -154,7 +159,11 @@ class ConversationRunner:
                         raise
                     case NextStep.LEAVE:
                         failures_in_row = 0
+                        if suspect:
+                            await self._lose_engine(error)
+                        suspect = False
                         await self._leave(role)
+                        await self._wait(suspense_s(self._lost_engines))
                     case NextStep.ELSEWHERE:
                         failures_in_row = 0
                         if not await self._placement.try_another(role):
@@ -162,10 +171,23 @@ class ConversationRunner:
                 attempt += 1
                 await self._wait(retry.delay_s)
             else:
+                self._lost_engines = 0
                 self._around.metrics.spoken(SIDE_NAMES[role], utterance, self._placement.attainable(role, replica))
                 ended = utterance.finish_reason is FinishReason.STOP  # then the engine has generated the eos too
                 self._placement.spoken(role, replica, len(prompt) + len(utterance.token_ids) + ended)
                 return utterance
+
+    async def _lose_engine(self, error: SpeakerError) -> None:
+        """Count it against the conversation, whose request may be what ended the engine."""
+        lost = await redis_patiently(
+            lambda: self._queue.lose_engine(self._claim.conversation_id, self._claim.token, str(error))
+        )
+        if isinstance(lost, Outcome):
+            if lost is Outcome.DEAD:
+                self._around.metrics.failed(dead=True)
+                self._log.error("conversation_ends_engines", error=str(error))
+            raise StaleClaimError
+        self._lost_engines = lost
 
     async def _leave(self, role: str) -> None:
         """To another replica; with none to be had, back into the queue, which hands it out when one answers."""

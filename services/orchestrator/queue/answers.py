@@ -28,7 +28,8 @@ class Outcome(StrEnum):
 class Claim:
     """A conversation that this worker owns until the token changes.
 
-    `turns` are the recorded utterances, as JSON; `placed` maps a role to the URL of the replica it was placed on.
+    `turns` are the recorded utterances, as JSON; `placed` maps a role to the URL of the replica it was placed on;
+    `lost_engines` counts those that went away, in a row, while they were to answer it.
     """
 
     conversation_id: str
@@ -38,6 +39,7 @@ class Claim:
     token: str
     turns: list[str]
     placed: Mapping[str, str] = field(default_factory=dict)
+    lost_engines: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import structlog
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, NoScriptError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -42,12 +43,13 @@ async def redis_patiently(call: Callable[[], Awaitable[T]]) -> T:
 def open_redis(url: str) -> Redis:
     """The client that `Queue` wants. Nothing is sent before the first call."""
     options: dict[str, Any] = {"decode_responses": True, "health_check_interval": 30}
-    if url.startswith("redis://"):
-        options["connection_class"] = _Connection
+    scheme = url.partition("://")[0]
+    if scheme in _CONNECTIONS:
+        options["connection_class"] = _CONNECTIONS[scheme]
     return Redis.from_url(url, **options)
 
 
-class _Connection(Connection):
+class _ClosedIsAway(AbstractConnection):
     """Under uvloop a connection that Redis has just closed raises RuntimeError when it is written to."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -55,6 +57,17 @@ class _Connection(Connection):
             await super().send_packed_command(command, check_health)
         except RuntimeError as error:
             raise RedisConnectionError(f"Redis closed the connection: {error}") from error
+
+
+class _Connection(_ClosedIsAway, Connection):
+    pass
+
+
+class _TlsConnection(_ClosedIsAway, SSLConnection):
+    pass
+
+
+_CONNECTIONS = {"redis": _Connection, "rediss": _TlsConnection}
 
 
 class Scripts:

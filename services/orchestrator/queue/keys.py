@@ -19,7 +19,8 @@ KEYS = {
     "finished": "run:{}:finished",  # hash: index → record, until it is in the dataset
     "dead": "run:{}:dead",  # hash: index → dead letter
     "events": "run:{}:events",  # channel: utterances as they complete
-    "conversation": "conversation:{}",  # hash: run, index, entry, seed, attempts; token, worker, need; at_ROLE
+    # hash: run, index, entry, seed, attempts, lost_engines; token, worker, need; at_ROLE
+    "conversation": "conversation:{}",
     "turns": "conversation:{}:turns",  # list: one JSON object an utterance
     "workers": "workers",  # set: incarnations whose claims stand
     "lease": "worker:{}:lease",  # string that expires

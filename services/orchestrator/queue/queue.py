@@ -36,7 +36,7 @@ from services.orchestrator.queue.waiting import queued_detail, queued_page
 
 SCRIPT_NAMES = (
     "create_run", "feed", "pause", "resume", "cancel", "retry_dead", "register", "unregister", "renew", "claim",
-    "place", "reclaim", "append", "finish", "release", "fail", "commit",
+    "place", "reclaim", "append", "finish", "release", "fail", "lose_engine", "commit",
 )  # fmt: skip
 
 _SCRIPTS_FOLDER = files(__package__).joinpath("scripts")
@@ -77,6 +77,7 @@ class Queue:
             "state": RunState.RUNNING.value,
             "total": spec.conversations,
             "attempts": spec.retries.attempts,
+            "lost_engines": spec.retries.lost_engines,
             "limit_in_flight": spec.limits.in_flight or 0,
             "limit_tokens": spec.limits.generated_tokens or 0,
             "limit_dead": spec.limits.dead or 0,
@@ -155,6 +156,18 @@ class Queue:
         dead = (DeadConversation.model_validate(json.loads(letter)) for letter in letters)
         return sorted(dead, key=lambda letter: letter.index)
 
+    async def dead_indices(self, run_id: str) -> list[int]:
+        """The run's dead conversations, in order."""
+        return sorted(map(int, await self._redis.hkeys(self.key("dead", run_id))))
+
+    async def dead_letters(self, run_id: str, indices: Sequence[int]) -> list[str]:
+        """As `dead_letter`, of those that are dead (still), in the order asked for."""
+        if not indices:
+            return []
+        fields = [str(index) for index in indices]
+        letters = cast("list[str | None]", await self._redis.hmget(self.key("dead", run_id), fields))
+        return [letter for letter in letters if letter is not None]
+
     async def dead_letter(self, run_id: str, index: int) -> str | None:
         """A dead conversation as JSON: id, index, attempts, error, seed and turns (each JSON again)."""
         return cast("str | None", await self._redis.hget(self.key("dead", run_id), str(index)))
@@ -229,8 +242,8 @@ class Queue:
             raise LeaseLostError(worker)
         rows, unknown_runs = answer
         claims = [
-            Claim(cid, run, int(index), seed, token, turns, {USER: user, ASSISTANT: assistant})
-            for cid, run, index, seed, token, turns, user, assistant in rows
+            Claim(cid, run, int(index), seed, token, turns, {USER: user, ASSISTANT: assistant}, lost)
+            for cid, run, index, seed, token, turns, user, assistant, lost in rows
         ]
         return Claimed(claims, unknown_runs)
 
@@ -277,6 +290,14 @@ class Queue:
     async def fail(self, conversation_id: str, token: str, error: str) -> Outcome:
         """Count a failure: the conversation is handed out again, or dead."""
         return Outcome(await self._call("fail", conversation_id, token, error))
+
+    async def lose_engine(self, conversation_id: str, token: str, error: str) -> int | Outcome:
+        """Count an engine that went away while it was to answer; gives how many did in a row, without an utterance.
+
+        Or STALE; or DEAD, for they were too many.
+        """
+        lost = int(await self._call("lose_engine", conversation_id, token, error))
+        return lost if lost > 0 else Outcome.DEAD if lost else Outcome.STALE
 
     # the dataset writer
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import StreamingResponse
 
-from platolm.runs_api import DatasetFormat, Manifest
+from platolm.runs_api import MANIFEST_PAGE, DatasetFormat, Manifest
 from services.orchestrator.datasets.exports import export, media_type_of
 from services.orchestrator.runs.dependencies import Run, Service
 from services.orchestrator.web.refusals import NO_OUTPUT, NOT_FOUND, Answers
@@ -31,10 +31,15 @@ class Streamed(StreamingResponse):
 
 
 @router.get("/manifest", responses={**NOT_FOUND, **NO_OUTPUT})
-async def manifest(run: Run, service: Service, after: Annotated[int, Query(ge=0, lt=10**8)] = 0) -> Manifest:
-    """Committed segments numbered above `after`."""
-    place = service.place(run)
-    return Manifest(entries=await asyncio.to_thread(lambda: list(place.manifest(after=after))))
+async def manifest(
+    run: Run,
+    service: Service,
+    after: Annotated[int, Query(ge=0, lt=10**8)] = 0,
+    limit: Annotated[int, Query(ge=1, le=MANIFEST_PAGE)] = MANIFEST_PAGE,
+) -> Manifest:
+    """Up to `limit` committed segments, numbered above `after`; with as many as `limit` there may be more."""
+    entries = service.place(run).manifest(after=after)
+    return Manifest(entries=await asyncio.to_thread(list, islice(entries, limit)))
 
 
 @router.get("/segments/{name}", responses={**_SEGMENT, **NOT_FOUND, **NO_OUTPUT}, response_class=Streamed)

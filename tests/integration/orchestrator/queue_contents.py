@@ -123,6 +123,7 @@ def _conversation_fields(conversation: Conversation) -> dict[str, str]:
         "index": str(conversation.index),
         "seed": conversation.seed,
         "attempts": str(conversation.attempts),
+        "lost_engines": str(conversation.lost_engines) if conversation.lost_engines else None,
         "at_user": conversation.at.get(USER),
         "at_assistant": conversation.at.get(ASSISTANT),
     }

@@ -34,6 +34,7 @@ class Conversation:
     seed: str
     turns: list[str] = field(default_factory=list)
     attempts: int = 0
+    lost_engines: int = 0
     held: Held | None = None
     at: dict[str, str] = field(default_factory=dict)
 
@@ -241,6 +242,7 @@ class QueueModel:
         assert claim.index == run.available[0], "those that lost their worker first, else in the order of feeding"
         conversation = run.queued[run.available.pop(0)]
         assert (claim.seed, claim.turns) == (conversation.seed, conversation.turns)
+        assert claim.lost_engines == conversation.lost_engines
         self._check_placement(run, conversation, claim.placed, offers)
         conversation.held = Held(worker, claim.token, run.expected_tokens)
         conversation.at = dict(claim.placed)
@@ -295,7 +297,7 @@ class QueueModel:
             repeated = len(turns) == expected + 1 and turns[-1] == turn
             return Outcome.OK if repeated else Outcome.STALE, len(turns)
         turns.append(turn)
-        conversation.attempts = 0
+        conversation.attempts = conversation.lost_engines = 0
         run.utterances += 1
         run.tokens += tokens
         limit = run.spec.limits.generated_tokens
@@ -321,6 +323,17 @@ class QueueModel:
     def fail(self, claim: Claim, error: str) -> Outcome:
         conversation = self.owned(claim)
         return Outcome.STALE if conversation is None else self._record_failure(conversation, error)
+
+    def lose_engine(self, claim: Claim, error: str) -> int | Outcome:
+        conversation = self.owned(claim)
+        if conversation is None:
+            return Outcome.STALE
+        conversation.lost_engines += 1
+        if conversation.lost_engines < self.runs[claim.run_id].spec.retries.lost_engines:
+            return conversation.lost_engines
+        error = f"{conversation.lost_engines} engines were lost while they were to answer it, the last one: {error}"
+        self._bury(conversation, error, conversation.lost_engines)
+        return Outcome.DEAD
 
     def release(self, claim: Claim) -> bool:
         conversation = self.owned(claim)
@@ -357,13 +370,17 @@ class QueueModel:
         if conversation.attempts < run.spec.retries.attempts:
             self._requeue(conversation)
             return Outcome.REQUEUED
+        self._bury(conversation, error, conversation.attempts)
+        return Outcome.DEAD
+
+    def _bury(self, conversation: Conversation, error: str, attempts: int) -> None:
+        run = self.runs[conversation.run_id]
         del run.queued[conversation.index]
-        run.dead[conversation.index] = Letter(conversation.attempts, error, conversation.seed, conversation.turns)
+        run.dead[conversation.index] = Letter(attempts, error, conversation.seed, conversation.turns)
         limit = run.spec.limits.dead
         if limit and len(run.dead) - run.dead_at_resume >= limit:
             self._pause_at_limit(run)
         self._settle(run)
-        return Outcome.DEAD
 
     def _pause_at_limit(self, run: Run) -> None:
         if run.state is RunState.RUNNING:

@@ -140,3 +140,15 @@ def test_an_utterance_of_nothing(
         sampling_seed(0, 0, turn, regeneration) for turn, regeneration in enumerate(again)
     ]
     assert all(said["value"].strip() for said in record["conversations"])
+
+
+def test_a_conversation_that_ends_its_engine_each_time_is_dead_in_the_end(
+    stack: SmallStack, workers: Workers, simulator: FakeEngine, respondent: FakeEngine
+) -> None:
+    workers.start([simulator], [respondent])
+    respondent.faults.extend([Fault.DROPPED] * 1000)
+    run_id = stack.submit(1, retries={"lost_engines": 2})
+    stack.wait(run_id, lambda run: run["state"] == "completed", "run completed")
+    [dead] = stack.api.dead(run_id)
+    assert dead["error"].startswith("2 engines were lost while they were to answer it, the last one: ")
+    assert respondent.url in dead["error"]

@@ -440,6 +440,31 @@ async def test_after_its_attempts_a_conversation_is_dead_and_the_run_can_complet
     assert (progress.state, progress.dead) == (RunState.COMPLETED, 1)
 
 
+async def test_engines_that_are_lost_one_after_another_make_a_conversation_dead(queue: Queue) -> None:
+    await make_run(queue, conversations=1, retries={"lost_engines": 3})
+    first = await claim_one(queue)
+    assert await queue.lose_engine(first.conversation_id, first.token, "reset") == 1
+    assert await queue.lose_engine(first.conversation_id, "another token", "reset") is Outcome.STALE
+    assert await queue.release(first.conversation_id, first.token)
+    second = await claim_one(queue)
+    assert (first.lost_engines, second.lost_engines) == (0, 1)
+    assert await queue.lose_engine(second.conversation_id, second.token, "reset") == 2
+    assert await queue.lose_engine(second.conversation_id, second.token, "reset again") is Outcome.DEAD
+    [letter] = await queue.dead_conversations("run-a")
+    assert letter.error == "3 engines were lost while they were to answer it, the last one: reset again"
+    assert (await progress_of(queue)).state is RunState.COMPLETED
+
+
+async def test_a_new_utterance_clears_a_conversation_of_engines_that_were_lost(queue: Queue) -> None:
+    await make_run(queue, conversations=1, retries={"lost_engines": 2})
+    owned = await claim_one(queue)
+    assert await queue.lose_engine(owned.conversation_id, owned.token, "reset") == 1
+    await append(queue, owned, 0, "said")
+    assert await queue.lose_engine(owned.conversation_id, owned.token, "reset") == 1
+    assert await queue.release(owned.conversation_id, owned.token)
+    assert (await claim_one(queue)).lost_engines == 1
+
+
 async def test_a_dead_letter_holds_all_that_was_said(queue: Queue) -> None:
     await make_run(queue, conversations=2, retries={"attempts": 1})
     silent, spoken = await claim(queue, 2)

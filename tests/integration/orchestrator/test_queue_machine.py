@@ -72,7 +72,9 @@ offer_sets = st.one_of(
 specs = st.builds(
     RunSpec,
     conversations=st.sampled_from([9, 4, 1]),
-    retries=st.fixed_dictionaries({"attempts": st.sampled_from([1, 1, 2, 3])}),
+    retries=st.fixed_dictionaries(
+        {"attempts": st.sampled_from([1, 1, 2, 3]), "lost_engines": st.sampled_from([2, 1, 3])}
+    ),
     endings=st.fixed_dictionaries({"context_tokens": st.sampled_from([16, 40, 100])}),
     limits=st.fixed_dictionaries(
         {
@@ -336,6 +338,13 @@ class QueueMachine(RuleBasedStateMachine):
         claim = self.a_claim(data)
         answer = self.call(self.queue.fail(claim.conversation_id, claim.token, "boom"))
         assert answer == self.model.fail(claim, "boom")
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def lose_engine(self, data: st.DataObject) -> None:
+        claim = self.a_claim(data)
+        answer = self.call(self.queue.lose_engine(claim.conversation_id, claim.token, "reset"))
+        assert answer == self.model.lose_engine(claim, "reset")
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())

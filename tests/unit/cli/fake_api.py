@@ -159,7 +159,7 @@ class FakeApi:
 
     async def _manifest(self, request: web.Request) -> web.Response:
         after = int(request.query.get("after", "0"))
-        entries = self._run(request).entries[after:]
+        entries = self._run(request).entries[after : after + int(request.query["limit"])]
         return web.json_response({"entries": [entry.model_dump() for entry in entries]})
 
     async def _segment(self, request: web.Request) -> web.Response:

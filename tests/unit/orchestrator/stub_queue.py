@@ -29,6 +29,7 @@ class StubQueue:
     token: str = "token"
     turns: list[str] = field(default_factory=list)
     state: RunState = RunState.RUNNING
+    losses: list[int | Outcome] = field(default_factory=list)
     places: list[str | None] = field(default_factory=list)
     script: list[Any] = field(default_factory=list)
     finished: Finished | None = None
@@ -89,6 +90,11 @@ class StubQueue:
         self.done.append("fail")
         self.error = error
         return Outcome.REQUEUED
+
+    async def lose_engine(self, conversation_id: str, token: str, error: str) -> int | Outcome:
+        self.done.append("lose_engine")
+        self.error = error
+        return self.losses.pop(0)
 
     async def release(self, conversation_id: str, token: str) -> bool:
         self.done.append("release")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
+from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
 from services.orchestrator.conversations.retries import (
     FAILURES_BEFORE_MOVING,
     FIRST_RETRY_S,
     LONGEST_RETRY_S,
+    LONGEST_SUSPENSE_S,
     NextStep,
     Retry,
+    may_have_taken_it_down,
     plan_retry,
+    suspense_s,
 )
 from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
 
@@ -121,3 +124,23 @@ def test_pauses_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     delays = {plan_retry(busy(), attempt=3, failures_in_row=1, left_s=LONG).delay_s for _ in range(50)}
     assert len(delays) > 25
     assert all(4 * FIRST_RETRY_S <= delay <= 8 * FIRST_RETRY_S for delay in delays)
+
+
+def lost() -> SpeakerError:
+    return EngineLostError("did not answer", retryable=True)
+
+
+def test_what_an_engine_had_when_it_went_away_may_be_the_reason() -> None:
+    assert all(map(may_have_taken_it_down, [lost(), hung(), broken(), broken(status=503)]))
+    assert not any(map(may_have_taken_it_down, [away(), late(), busy(), NoReplicaError("none"), SpeakerError("no")]))
+
+
+def test_a_lost_engine_is_left_like_any_that_is_away() -> None:
+    assert plan_retry(lost(), attempt=0, failures_in_row=1, left_s=LONG) == Retry(AGAIN, 0.0)
+    assert plan_retry(lost(), attempt=1, failures_in_row=2, left_s=LONG) == LEAVE
+
+
+def test_one_loss_costs_no_time_and_more_cost_more_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.orchestrator.conversations.retries.random.uniform", lambda low, high: high)
+    longest = LONGEST_SUSPENSE_S
+    assert [suspense_s(lost) for lost in (0, 1, 2, 3, 6, 7, 10**3)] == [0, 0, 2, 4, 32, longest, longest]

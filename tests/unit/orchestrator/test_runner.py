@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from platolm.conversation import ASSISTANT, USER, TerminationReason
 from platolm.dyadic import PLATOLM, PROFILES, SOCRATIC, Turn, prompt_ids
 from platolm.endings import FinishReason
-from platolm.errors import EngineAwayError, MisconfiguredError, SpeakerError
+from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
 from platolm.runs import PausedBy, RunState
 from platolm.speakers import Completion, TokenSpeaker
 from platolm.spec import Endings, Retries, RunSpec, Sampling, Seed, SeedMode, sampling_seed
@@ -26,7 +26,7 @@ from services.orchestrator.conversations.runner import ConversationRunner, Surro
 from services.orchestrator.conversations.state import RecordedTurn
 from services.orchestrator.engines.replicas import Pools, Replicas
 from services.orchestrator.metrics.worker import WorkerMetrics
-from services.orchestrator.queue import Claim, Queue
+from services.orchestrator.queue import Claim, Outcome, Queue
 from services.tracing import NO_TRACING
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import NEVER, Never, StubEngines
@@ -34,6 +34,7 @@ from tests.unit.orchestrator.stub_queue import StubQueue
 
 SIMULATOR, RESPONDENT, OTHER = (f"http://10.0.0.{i}:8000/v1" for i in (1, 2, 3))
 AWAY = EngineAwayError("did not answer", retryable=True)
+LOST = EngineLostError("was reset", retryable=True)
 LATE = SpeakerError("did not answer in time", retryable=True)
 UNREADABLE = SpeakerError("gave an answer that is not JSON", retryable=True)
 BUSY = SpeakerError("busy", status=429, retryable=True)
@@ -64,6 +65,7 @@ class Stage:
     seed: Seed = field(default_factory=Seed)
     context_tokens: int = 4096
     max_tokens: int = 64
+    lost_engines: int = 0
 
     def said(self, text: str, *, ends: bool = True) -> Completion:
         """What an engine answers; the eos comes with it where it ended by itself."""
@@ -85,6 +87,7 @@ class Stage:
             "token",
             list(self.queue.turns),
             {USER: SIMULATOR, ASSISTANT: RESPONDENT},
+            self.lost_engines,
         )
         sides = {
             profile.target_role: TokenSpeaker(
@@ -269,7 +272,7 @@ async def test_it_leaves_an_engine_that_hangs_at_once(stage: Stage) -> None:
     stage.answers(SIMULATOR, "Q", "R")
     stage.answers(RESPONDENT, NEVER)
     stage.answers(OTHER, "A", "B")
-    stage.queue.places = [OTHER]
+    stage.queue.losses, stage.queue.places = [1], [OTHER]
     running = asyncio.create_task(stage.run())
     replica = stage.pools.replicas.get(RESPONDENT)
     await until(lambda: bool(replica.speaking))
@@ -283,6 +286,58 @@ async def test_with_no_other_replica_it_waits_in_the_queue(stage: Stage) -> None
     stage.answers(SIMULATOR, AWAY, AWAY)
     await stage.run()
     assert stage.queue.done == ["release"]
+
+
+# What may end engines
+
+
+@pytest.fixture
+def suspense(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long waits for being suspect may have been; none is waited for."""
+    bounds: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append(high)
+        return 0.0
+
+    monkeypatch.setattr("services.orchestrator.conversations.retries.random.uniform", uniform)
+    return bounds
+
+
+@pytest.mark.parametrize("failures", [[LOST, AWAY], [LOST, LOST], [AWAY, LOST], [BROKEN, AWAY]])
+async def test_an_engine_that_goes_away_with_its_request_is_counted(
+    stage: Stage, suspense: list[float], failures: list[Exception]
+) -> None:
+    stage.answers(SIMULATOR, "Q")
+    stage.answers(RESPONDENT, *failures)
+    stage.answers(OTHER, "A")
+    stage.queue.losses, stage.queue.places = [3], [OTHER]
+    await stage.run(endings=Endings(max_turns=2))
+    assert stage.queue.done == ["append 0", "lose_engine", "place", "append 1", "finish 2"]
+    assert 2.0**2 in suspense
+
+
+async def test_one_that_was_not_there_is_not_counted(stage: Stage) -> None:
+    stage.answers(SIMULATOR, AWAY, AWAY)
+    await stage.run()
+    assert stage.queue.done == ["release"]
+
+
+async def test_one_that_was_at_many_lost_engines_waits_first(stage: Stage, suspense: list[float]) -> None:
+    stage.lost_engines = 4
+    stage.answers(SIMULATOR, "Q")
+    stage.answers(RESPONDENT, "A")
+    await stage.run(endings=Endings(max_turns=2))
+    assert suspense == [2.0**3]
+
+
+@pytest.mark.parametrize(("outcome", "dead"), [(Outcome.DEAD, 1), (Outcome.STALE, 0)])
+async def test_too_many_lost_engines_end_it(stage: Stage, suspense: list[float], outcome: Outcome, dead: int) -> None:
+    stage.answers(SIMULATOR, LOST, LOST)
+    stage.queue.losses = [outcome]
+    await stage.run()
+    assert (stage.queue.done, stage.queue.error) == (["lose_engine"], "was reset")
+    assert stage.counted("conversations_dead_total") == dead
 
 
 async def test_a_busy_engine_keeps_it(stage: Stage) -> None:

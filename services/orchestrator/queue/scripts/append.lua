@@ -2,7 +2,7 @@
 -- Returns {status, length, run's state}: ok | stale (the claim is not ours) | short (Redis came back a moment older: push
 -- again from there).
 local cid = ARGV[1]
-local fields = redis.call('HMGET', key_conversation(cid), 'token', 'run', 'attempts')
+local fields = redis.call('HMGET', key_conversation(cid), 'token', 'run', 'attempts', 'lost_engines')
 local length = redis.call('LLEN', key_turns(cid))
 if fields[1] ~= ARGV[2] then return {'stale', length} end
 local expected, run = tonumber(ARGV[3]), fields[2]
@@ -14,6 +14,7 @@ if length > expected then
 end
 redis.call('RPUSH', key_turns(cid), ARGV[4])
 if fields[3] ~= '0' then redis.call('HSET', key_conversation(cid), 'attempts', 0) end
+if not is_missing(fields[4]) then redis.call('HDEL', key_conversation(cid), 'lost_engines') end
 redis.call('HINCRBY', key_run(run), 'utterances', 1)
 local tokens = redis.call('HINCRBY', key_run(run), 'generated_tokens', ARGV[5])
 redis.call('PUBLISH', key_events(run), ARGV[6] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])

@@ -2,7 +2,8 @@
 -- where both sides have a replica with room. Each is placed on the replica with the fewest reserved tokens, or again on
 -- the one where its cache is.
 -- ARGV: worker, token, count, offers as JSON {role: {pool: [[url, budget in tokens, 0: unbounded], ...]}}.
--- Returns {rows {conversation, run, index, seed, token, turns, user's replica, assistant's replica}, runs whose pools
+-- Returns {rows {conversation, run, index, seed, token, turns, user's replica, assistant's replica,
+-- engines lost in a row}, runs whose pools
 -- were not offered}, or false: no lease.
 local worker, wanted = ARGV[1], tonumber(ARGV[3])
 if redis.call('EXISTS', key_lease(worker)) == 0 then return false end
@@ -72,7 +73,7 @@ local function take(run)
 end
 
 local function own(run, cid, token)
-  local fields = redis.call('HMGET', key_conversation(cid), 'index', 'seed', 'at_user', 'at_assistant')
+  local fields = redis.call('HMGET', key_conversation(cid), 'index', 'seed', 'at_user', 'at_assistant', 'lost_engines')
   local user, assistant = choose_both(run, fields[3], fields[4])
   if not user then user, assistant = choose_both(run) end
   for _, url in ipairs({user, assistant}) do
@@ -84,7 +85,8 @@ local function own(run, cid, token)
   redis.call('HSET', key_claims(worker), cid, token)
   redis.call('HINCRBY', key_run(run.id), 'claimed', 1)
   run.claimed = run.claimed + 1
-  return {cid, run.id, fields[1], fields[2], token, redis.call('LRANGE', key_turns(cid), 0, -1), user, assistant}
+  local turns = redis.call('LRANGE', key_turns(cid), 0, -1)
+  return {cid, run.id, fields[1], fields[2], token, turns, user, assistant, tonumber(fields[5] or 0)}
 end
 
 local rows = {}

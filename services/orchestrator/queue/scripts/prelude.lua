@@ -64,17 +64,11 @@ local function pause_run(run, by, reason)
   redis.call('LREM', key_active(), 0, run)
 end
 
--- One more failure: back into the queue, or to the dead letters after the run's attempts. Returns 'dead' or 'requeued'.
-local function record_failure(cid, worker, failure)
+-- To the dead letters.
+local function bury(cid, worker, failure, attempts)
   local fields = redis.call('HMGET', key_conversation(cid), 'run', 'index', 'entry', 'seed')
   local run, index, entry = fields[1], fields[2], fields[3]
-  local attempts = redis.call('HINCRBY', key_conversation(cid), 'attempts', 1)
-  local limits = redis.call('HMGET', key_run(run), 'attempts', 'limit_dead', 'dead_at_resume')
-  if attempts < tonumber(limits[1] or 1) then
-    drop_claim(cid, run, worker)
-    redis.call('RPUSH', key_orphans(run), index)
-    return 'requeued'
-  end
+  local limits = redis.call('HMGET', key_run(run), 'limit_dead', 'dead_at_resume')
   local turns = redis.call('LRANGE', key_turns(cid), 0, -1)
   local letter = cjson.encode({
     id = cid, index = tonumber(index), attempts = attempts, error = failure, seed = fields[4],
@@ -82,10 +76,22 @@ local function record_failure(cid, worker, failure)
   })
   redis.call('HSET', key_dead(run), index, letter)
   remove_conversation(cid, run, entry, worker)
-  local limit = tonumber(limits[2] or 0)
-  if limit > 0 and redis.call('HLEN', key_dead(run)) - tonumber(limits[3] or 0) >= limit then
+  local limit = tonumber(limits[1] or 0)
+  if limit > 0 and redis.call('HLEN', key_dead(run)) - tonumber(limits[2] or 0) >= limit then
     pause_run(run, 'limit', limit .. ' conversations are dead (limits.dead), the last one: ' .. failure)
   end
   settle_run(run)
-  return 'dead'
+end
+
+-- One more failure: back into the queue, or to the dead letters after the run's attempts. Returns 'dead' or 'requeued'.
+local function record_failure(cid, worker, failure)
+  local fields = redis.call('HMGET', key_conversation(cid), 'run', 'index')
+  local attempts = redis.call('HINCRBY', key_conversation(cid), 'attempts', 1)
+  if attempts >= tonumber(redis.call('HGET', key_run(fields[1]), 'attempts') or 1) then
+    bury(cid, worker, failure, attempts)
+    return 'dead'
+  end
+  drop_claim(cid, fields[1], worker)
+  redis.call('RPUSH', key_orphans(fields[1]), fields[2])
+  return 'requeued'
 end
