@@ -22,6 +22,10 @@ demo: venv ## start the stack with the small models, make 64 dialogues, show thr
 test: venv ## every test, unit and integration
 	@$(VENV)/bin/pytest
 
+.PHONY: test-compose
+test-compose: venv ## the stack in containers, on a real docker engine: up to 25 minutes
+	@PLATOLM_TEST_COMPOSE=1 $(VENV)/bin/pytest tests/compose
+
 .PHONY: lint
 lint: venv ## style and formatting
 	@$(VENV)/bin/ruff check

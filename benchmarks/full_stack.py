@@ -18,7 +18,7 @@ from platolm.spec import Endings, RunSpec, Sampling, SideSpec
 from tests.integration.orchestrator.processes import Api, api_of, api_process, worker_process, writer_process
 from tests.redis_server import RedisServer
 
-POLL_S = 0.5
+POLL_S = 2.0
 Progress = dict[str, Any]
 OnProgress = Callable[[Progress], Awaitable[None]]
 

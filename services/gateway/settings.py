@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from platolm.dyadic import PROFILES, DyadicProfile
+from services.secret_files import SecretFileSettings
 
 MIN_KEY_LENGTH = 8
 _PLACEHOLDERS = ("change", "placeholder", "example", "your-", "your_", "secret", "password", "xxxx", "todo", "<")
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(SecretFileSettings):
     """One model server: what it serves, where it listens, the engine behind it.
 
-    The field descriptions are the settings reference and the text of `--help`.
+    The field descriptions are the settings reference and the text of `--help`. An empty variable is as good as none, so
+    that a Compose file can pass on what may not be set.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
     model: str | None = Field(None, description="model folder, or a name on the Hugging Face hub")
     tokenizer: str | None = Field(None, description="tokenizer folder or hub name, where it is not the model's")

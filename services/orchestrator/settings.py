@@ -7,16 +7,17 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.gateway.settings import check_key, split_keys
 from services.orchestrator.runs.allowed import check_prefixes
+from services.secret_files import SecretFileSettings
 from services.tracing import TracingSettings
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6390/0"
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(SecretFileSettings):
     """The API. Environment: `PLATOLM_API_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_API_", extra="ignore")
@@ -59,7 +60,7 @@ class ApiSettings(BaseSettings):
         return keys
 
 
-class WorkerSettings(TracingSettings):
+class WorkerSettings(SecretFileSettings, TracingSettings):
     """A worker. Environment: `PLATOLM_WORKER_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WORKER_", extra="ignore")
@@ -83,7 +84,7 @@ class WorkerSettings(TracingSettings):
     engines_patience_s: float = Field(
         30.0, ge=0, description="time without any engine of a side after which a run pauses until one answers"
     )
-    refresh_s: float = Field(2.0, gt=0, description="between two looks for replicas and at their metrics")
+    refresh_s: float = Field(2.0, gt=0, description="between two looks for replicas")
     drain_timeout_s: float = Field(30.0, ge=0, description="on SIGTERM, time for the utterances in flight")
     poll_interval_s: float = Field(0.2, gt=0)
     health_host: str = "127.0.0.1"

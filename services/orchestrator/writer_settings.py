@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.orchestrator.runs.allowed import check_prefixes
 from services.orchestrator.settings import DEFAULT_REDIS_URL
+from services.secret_files import SecretFileSettings
 
 
-class WriterSettings(BaseSettings):
+class WriterSettings(SecretFileSettings):
     """The process that feeds runs and writes their datasets. Environment: `PLATOLM_WRITER_*`."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WRITER_", extra="ignore")

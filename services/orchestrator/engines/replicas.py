@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -24,6 +25,9 @@ logger = structlog.get_logger(__name__)
 
 REFUSED_FOR_S = 5.0
 """A replica that failed gets no new conversation for so long, or until it answers again."""
+LOOK_EVERY_S = 10.0
+"""Between two looks at an engine that does well: writing its metrics down costs it time that it could generate in."""
+LOOKS_PER_HANG = 4
 LOOK_TIMEOUT_S = 5.0
 MISSES_ALLOWED = 2
 """Looks in a row without an answer after which a replica is passed over until it answers; a busy machine may miss one,
@@ -48,6 +52,7 @@ class Replica:
     reading: EngineReading = field(default_factory=EngineReading)
     moved_at: float = field(default_factory=time.monotonic)
     refused_until: float = 0.0
+    looked_at: float = -math.inf
     misses: int = 0
     has_answered: bool = False
     is_hung: bool = False
@@ -120,11 +125,18 @@ class Replicas:
             self._by_url[url] = Replica(EngineClient(self._session, url))
         return self._by_url[url]
 
+    def due(self, urls: Iterable[str]) -> list[str]:
+        """Those that are to be looked at: new ones, those that did not answer or failed, the others now and then."""
+        now, every_s = time.monotonic(), min(LOOK_EVERY_S, self._hang_after_s / LOOKS_PER_HANG)
+        replicas = map(self.get, urls)
+        return [one.url for one in replicas if one.misses or one.looked_at + every_s <= now or not one.is_usable(now)]
+
     async def watch(self, urls: Iterable[str]) -> None:
         """Read the metrics of these replicas once; one that does not answer is passed over."""
         await asyncio.gather(*(self._read(self.get(url)) for url in urls))
 
     async def _read(self, replica: Replica) -> None:
+        replica.looked_at = time.monotonic()
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 text = await replica.engine.metrics()
@@ -227,11 +239,11 @@ class Pools:
         return by_key[key]
 
     async def refresh(self) -> None:
-        """Resolve, then read every replica's metrics."""
+        """Resolve, then read the metrics of every replica that is due."""
         pools = [pool for by_key in self._pools.values() for pool in by_key.values()]
         await asyncio.gather(*(pool.refresh() for pool in pools))
         urls = {url for pool in pools for url in pool.urls}
-        await self.replicas.watch(urls)
+        await self.replicas.watch(self.replicas.due(urls))
         self.replicas.forget(urls)
 
     def offers(self) -> dict[str, dict[str, list[Offer]]]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from redis.asyncio import Redis
+
 from platolm.conversation import ASSISTANT, USER, TerminationReason
+from platolm.runs import RunProgress
 from platolm.spec import RunSpec
 from services.orchestrator.queue import Claim, Offer, Outcome, Queue, Written
+from tests.redis_server import RedisServer
 
 LEASE_MS = 60_000
 USER_URL, ASSISTANT_URL = "http://user-0/v1", "http://assistant-0/v1"
@@ -62,3 +66,14 @@ async def finish(queue: Queue, owned: Claim, expected: int, *, record: str = "{}
         held_tokens=tokens,
     )
     return written.outcome
+
+
+async def progress_of(queue: Queue, run_id: str = "run-a") -> RunProgress:
+    progress = await queue.progress(run_id)
+    assert progress is not None
+    return progress
+
+
+async def keys_left(redis_server: RedisServer) -> list[str]:
+    async with Redis.from_url(redis_server.url, decode_responses=True) as redis:
+        return sorted([key.removeprefix("platolm:") async for key in redis.scan_iter()])

@@ -13,7 +13,7 @@ from platolm.errors import SpeakerError
 from platolm.runs import PausedBy, RunState
 from platolm.spec import RunSpec, SideSpec
 from services.orchestrator.engines.engine_watch import EngineWatch
-from services.orchestrator.engines.replicas import LOOK_TIMEOUT_S, Pools, Replicas
+from services.orchestrator.engines.replicas import LOOK_EVERY_S, LOOK_TIMEOUT_S, Pools, Replicas
 from services.orchestrator.queue import Queue
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import MOVING, StubEngines
@@ -111,6 +111,7 @@ PAUSED_AS = ("pause", "run-a", PausedBy.ENGINES, f"no engine of the respondent a
 async def test_a_run_pauses_when_patience_is_over_and_not_before(watched: Watched) -> None:
     await watched.look_for(0)
     watched.engines.metrics[RESPONDENT] = LOST
+    watched.clock.now += LOOK_EVERY_S
     # One look may be missed; from the second on the engine is passed over.
     await watched.look_for(PATIENCE_S)
     assert watched.queue.acted() == []
@@ -170,6 +171,7 @@ async def test_looks_that_stall_do_not_make_an_engine_usable_between_them(watche
     """What claims conversations asks for offers at any time, and must neither get one nor begin patience anew."""
     await watched.look_for(0)
     watched.engines.metrics[RESPONDENT] = LOST
+    watched.clock.now += LOOK_EVERY_S
     await watched.look_for(REFRESH_S)
     for _ in range(int(PATIENCE_S / (LOOK_TIMEOUT_S + REFRESH_S)) + 1):
         watched.clock.now += LOOK_TIMEOUT_S + REFRESH_S

@@ -1,0 +1,1 @@
+"""`platolm compose`: what the stack in containers needs that Docker Compose does not do."""
