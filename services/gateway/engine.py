@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import shlex
@@ -65,7 +66,12 @@ def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
         argv += ["--tokenizer", settings.tokenizer]
     argv += ["--host", settings.engine_host, "--port", str(settings.engine_port)]
     argv += ["--generation-config", "vllm", "--enable-prompt-tokens-details"]
-    argv += ["--uvicorn-log-level", "warning", "--dtype", settings.dtype or (cpu_dtype() if on_cpu else "auto")]
+    argv += [
+        "--uvicorn-log-level",
+        "warning",
+        "--dtype",
+        settings.dtype or (cpu_dtype(_required_model(settings)) if on_cpu else "auto"),
+    ]
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     if on_cpu:
@@ -93,10 +99,16 @@ def engine_env(settings: GatewaySettings, build: EngineBuild) -> dict[str, str]:
     return env
 
 
-def cpu_dtype(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
-    """The weights' type that is fastest on this processor: bfloat16 where it multiplies matrices of it (Intel's AMX),
-    else float32. Measured in docs/performance.md.
+def cpu_dtype(model: str, cpu_info: Path = Path("/proc/cpuinfo")) -> str:
+    """The type to compute in without a GPU: bfloat16 where a model folder says that its weights are, and the processor
+    multiplies matrices of it (Intel's AMX; measured in docs/performance.md), else float32.
     """
+    try:
+        config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of the hub, or no such model
+        return "float32"
+    if "bfloat16" not in (config.get("dtype"), config.get("torch_dtype")):
+        return "float32"
     try:
         flags = next((line for line in cpu_info.read_text().splitlines() if line.startswith("flags")), "")
     except OSError:  # not Linux

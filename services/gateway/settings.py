@@ -43,7 +43,7 @@ class GatewaySettings(SecretFileSettings):
     )
     max_model_len: int | None = Field(None, ge=16, description="context length in tokens; default: the model's own")
     dtype: str | None = Field(
-        None, description="weights' type; default: auto on GPU, bfloat16 on a CPU with AMX, else float32"
+        None, description="weights' type; default: auto on GPU; on CPU float32, or bfloat16 with AMX where the model is"
     )
     kv_cache_gib: int = Field(1, ge=1, description="CPU build: size of the KV cache in GiB")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="GPU: share of its memory the engine takes")

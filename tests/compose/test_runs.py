@@ -20,7 +20,7 @@ from tests.compose.stack import IMAGES, NEXT_TAG, ComposeStack, build_next_image
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-CONVERSATIONS, TURNS, SEED = 200, 48, 20
+CONVERSATIONS, TURNS, SEED = 200, 32, 20
 UPGRADED_CONVERSATIONS, KEPT_CONVERSATIONS = 60, 4
 RUN_TIMEOUT_S = 900.0
 SPEC: dict[str, Any] = {
@@ -112,7 +112,7 @@ def test_a_run_survives_what_happens_to_its_containers(
     with capsys.disabled():
         print(f"\nprompt tokens found in the caches of three simulators: {use.found:,} of {use.attainable:,}")
     assert use.attainable > 100 * CONVERSATIONS
-    assert use.share >= 0.85, "conversations did not stay where they were placed"
+    assert use.share >= 0.95, "conversations did not stay where they were placed"
     summary = json.loads(next(line for line in log.read_text().splitlines() if line.startswith("{")))
     assert (summary["finished"], summary["dead"]) == (CONVERSATIONS, 0)
 

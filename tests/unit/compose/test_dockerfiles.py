@@ -1,4 +1,4 @@
-"""The services' Dockerfiles: hadolint's rules, and what hadolint does not know."""
+"""The Dockerfiles: hadolint's rules, and what hadolint does not know."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ def linted(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-@EACH
-def test_hadolint(name: str) -> None:
-    result = linted(DOCKERFILES[name])
+ALL = sorted(path for folder in ("services", "training") for path in (REPOSITORY / folder).rglob("Dockerfile*"))
+
+
+@pytest.mark.parametrize("path", ALL, ids=[str(path.relative_to(REPOSITORY)) for path in ALL])
+def test_hadolint(path: Path) -> None:
+    result = linted(path)
     assert result.returncode == 0, result.stdout
 
 

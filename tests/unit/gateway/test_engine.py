@@ -25,12 +25,15 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+AMX = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n"
+
+
 def following(argv: list[str], flag: str) -> str:
     return argv[argv.index(flag) + 1]
 
 
 def test_cpu_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "cpu_dtype", lambda: "bfloat16")
+    monkeypatch.setattr(engine, "cpu_dtype", {str(tmp_path): "bfloat16"}.__getitem__)
     settings = SimulatorSettings(model=str(tmp_path), kv_cache_gib=3, engine_threads=2, max_model_len=2048)
     argv = engine_argv(settings, EngineBuild.CPU)
     assert argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
@@ -54,18 +57,25 @@ def test_cpu_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpu_info", "dtype"),
+    ("config", "cpu_info", "dtype"),
     [
-        ("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n", "bfloat16"),
-        ("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16x\n", "float32"),
-        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", "float32"),
+        ('{"dtype": "bfloat16"}', AMX, "bfloat16"),
+        ('{"torch_dtype": "bfloat16"}', AMX, "bfloat16"),
+        ('{"dtype": "float32"}', AMX, "float32"),
+        ("{}", AMX, "float32"),
+        ("no JSON", AMX, "float32"),
+        ('{"dtype": "bfloat16"}', "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16x\n", "float32"),
+        ('{"dtype": "bfloat16"}', "processor\t: 0\nFeatures\t: fp asimd bf16\n", "float32"),
     ],
 )
-def test_weights_are_in_the_type_that_the_processor_is_fast_at(tmp_path: Path, cpu_info: str, dtype: str) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text(cpu_info)
-    assert engine.cpu_dtype(path) == dtype
-    assert engine.cpu_dtype(tmp_path / "absent") == "float32"
+def test_bfloat16_is_for_weights_that_are_in_it_and_processors_that_are_fast_at_it(
+    tmp_path: Path, config: str, cpu_info: str, dtype: str
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "cpuinfo").write_text(cpu_info)
+    assert engine.cpu_dtype(str(tmp_path), tmp_path / "cpuinfo") == dtype
+    assert engine.cpu_dtype(str(tmp_path), tmp_path / "absent") == "float32"
+    assert engine.cpu_dtype("org/model", tmp_path / "cpuinfo") == "float32"
 
 
 def test_a_type_that_is_named_is_taken(tmp_path: Path) -> None:
