@@ -55,6 +55,16 @@ bench: venv ## the orchestrator's six benchmarks; their table goes into docs/per
 	$(VENV)/bin/python -m benchmarks.results --json $(RESULTS) --write; \
 	test -z "$$failed" || { echo "not run to the end:$$failed"; exit 1; }
 
+.PHONY: bench-dashboard
+bench-dashboard: venv ## first paint, a fast wall, many viewers, what viewing costs a run; needs chromium
+	@$(VENV)/bin/python -m benchmarks.dashboard --json $(RESULTS)
+
+SCREENSHOTS ?= docs/screenshots
+
+.PHONY: screenshots
+screenshots: venv ## start the stack, make dialogues, write a picture of each page: make screenshots SCREENSHOTS=folder
+	@$(VENV)/bin/python -m tests.browser.screenshots --out $(SCREENSHOTS)
+
 .PHONY: docs
 docs: venv ## write docs/cli.md from the command's own help
 	@$(VENV)/bin/python -m typer platolm.cli.app utils docs --name platolm --output docs/cli.md

@@ -14,7 +14,8 @@ from benchmarks.cores import Cores, pinned_to
 from platolm.conversation import ASSISTANT, USER
 from platolm.dataset import Record
 from platolm.errors import ApiError
-from platolm.spec import Endings, RunSpec, Sampling, SideSpec
+from platolm.sampling import Sampling
+from platolm.spec import Endings, RunSpec, SideSpec
 from tests.integration.orchestrator.processes import Api, api_of, api_process, worker_process, writer_process
 from tests.redis_server import RedisServer
 

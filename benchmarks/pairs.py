@@ -14,7 +14,7 @@ from benchmarks.recorded import in_order, num_prompt_tokens, requests_of
 from benchmarks.replay import prepare, replay
 from platolm.dataset import Record
 from platolm.errors import InputError
-from platolm.spec import Sampling
+from platolm.sampling import PAPERS_SAMPLING, Sampling
 from platolm.tokenizer import load_tokenizer
 
 
@@ -69,7 +69,7 @@ async def by_a_bare_client(bench: Bench, name: str, records: list[Record], after
     async with running_engines(bench.served, bench.cores, bench.room(name)) as engines:
         urls = {engine.role: engine.url for engine in engines}
         models = {engine.role: engine.model for engine in engines}
-        prepared = prepare(conversations, urls, models, Sampling())
+        prepared = prepare(conversations, urls, models, Sampling(**PAPERS_SAMPLING))
         before = await read_all(engines)
         with pinned_to(bench.cores.client):
             replayed = await replay(prepared, bench.in_flight)

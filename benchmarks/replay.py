@@ -16,9 +16,9 @@ import aiohttp
 import orjson
 
 from benchmarks.recorded import RecordedRequest
+from platolm.engine_client import KEEPALIVE_S
 from platolm.errors import SpeakerError
-from platolm.speakers import KEEPALIVE_S
-from platolm.spec import Sampling
+from platolm.sampling import Sampling
 
 _TIMEOUT_S = 3600.0
 _JSON = {"Content-Type": "application/json"}

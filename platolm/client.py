@@ -12,7 +12,17 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from platolm.browse_api import MarkFilter
 from platolm.dataset import ManifestEntry
+from platolm.dialogues_api import (
+    DIALOGUE_EVENTS,
+    LAST_EVENTS,
+    DialogueEvent,
+    DialogueRequest,
+    SavedTalk,
+    Speakers,
+    TalkRequest,
+)
 from platolm.errors import ApiError, InputError
 from platolm.runs import DeadConversation, RunProgress, TurnEvent
 from platolm.runs_api import (
@@ -93,9 +103,10 @@ class OrchestratorClient:
         """Hand out nothing new of a run; what is in flight stops after its utterance."""
         return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "pause")))
 
-    async def resume(self, run_id: str) -> RunProgress:
-        """Have a paused run go on."""
-        return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "resume")))
+    async def resume(self, run_id: str, *, budget: float | None = None) -> RunProgress:
+        """Have a paused run go on; with `budget` it may spend so much in all from now on."""
+        options = {} if budget is None else {"json": {"budget": budget}}
+        return _parsed(RunProgress, await self._call("POST", _run_path(run_id, "resume"), **options))
 
     async def cancel(self, run_id: str) -> RunProgress:
         """Give up what of a run is not finished; its dataset keeps what is."""
@@ -124,10 +135,16 @@ class OrchestratorClient:
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
         return _parsed(ConversationDetail, await self._call("GET", path))
 
-    async def dataset(self, run_id: str, form: DatasetFormat = DatasetFormat.SHAREGPT) -> AsyncGenerator[bytes, None]:
-        """What is committed of a run so far, as one file's bytes; a stream that is cut short is an `ApiError`."""
+    async def dataset(
+        self, run_id: str, form: DatasetFormat = DatasetFormat.SHAREGPT, mark: MarkFilter | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """What is committed of a run so far, as one file's bytes: all of it, or what is marked so.
+
+        A stream that is cut short is an `ApiError`.
+        """
         timeout = httpx2.Timeout(_BULK_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
-        url, params = self.url + _run_path(run_id, "dataset"), {"format": form}
+        url = self.url + _run_path(run_id, "dataset")
+        params = {"format": form.value, **({"mark": mark.value} if mark is not None else {})}
         with _as_api_errors(self.url):
             async with self._http.stream("GET", url, params=params, timeout=timeout) as response:
                 if response.is_error:
@@ -167,6 +184,40 @@ class OrchestratorClient:
                         yield _parse_event(TurnEvent, event.data)
                     elif event.event == "progress":
                         yield _parse_event(RunProgress, event.data)
+
+    async def speakers(self) -> Speakers:
+        """Which models can speak in talks now."""
+        return _parsed(Speakers, await self._call("GET", "/v1/dialogues/speakers"))
+
+    async def dialogue(self, request: DialogueRequest) -> AsyncGenerator[DialogueEvent, None]:
+        """The models' utterances from here on, as they are made; who closes it stops the model.
+
+        The last event is one of `LAST_EVENTS`; a stream that is cut short is an `ApiError`.
+        """
+        options: dict[str, Any] = {
+            "content": request.model_dump_json(exclude_defaults=True).encode(),
+            "headers": {"content-type": "application/json"},
+            "timeout": httpx2.Timeout(_EVENT_SILENCE_S, connect=_CONNECT_TIMEOUT_S),
+            "max_event_size": None,
+        }
+        with _as_api_errors(self.url):
+            async with self._http.sse(f"{self.url}/v1/dialogues", method="POST", **options) as source:
+                if source.response.is_error:
+                    await source.response.aread()
+                    raise _refusal(source.response)
+                async for event in source:
+                    if (kind := DIALOGUE_EVENTS.get(event.event)) is not None:
+                        yield (said := _parse_event(kind, event.data))
+                        if isinstance(said, LAST_EVENTS):
+                            return
+        raise ApiError(f"the API at {self.url} broke off in the middle of a talk", retryable=True)
+
+    async def save_talk(self, talk: TalkRequest) -> SavedTalk:
+        """Put a talk into the dataset of saved talks."""
+        headers = {"content-type": "application/json"}
+        return _parsed(
+            SavedTalk, await self._call("POST", "/v1/talks", content=talk.model_dump_json().encode(), headers=headers)
+        )
 
     async def _call(self, method: str, path: str, **options: Any) -> httpx2.Response:
         with _as_api_errors(self.url):

@@ -37,6 +37,10 @@ class TerminationReason(StrEnum):
     TURN_LIMIT = "turn_limit"
     REPETITION = "repetition"
     EMPTY = "empty"
+    GOODBYE_LOOP = "goodbye_loop"
+    SEED_EXHAUSTED = "seed_exhausted"
+    """The seed gives every user turn, and all of them are answered."""
+    UNUSABLE = "unusable"
     CANCELLED = "cancelled"
     ERROR = "error"
 

@@ -3,7 +3,9 @@
     run.json                     the run's spec
     segments/<name>              records: JSON lines in zstd (.jsonl.zst), or Parquet (.parquet)
     manifest/00000001.json       one committed segment each, numbered without gaps; without an entry a segment does
-                                 not count
+                                 not count. `summary` counts what is in it and measures its user; older entries have
+                                 none, or no measures
+    marks/00000012.json          what a person thinks of conversation 12 (`platolm.marks`), where somebody said so
 
 The folder lies on a disk or at any fsspec URL (`platolm.storage.Place`). `sharegpt.jsonl`, where it is, is made from
 the segments: the same records, in the order of their index.
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from platolm.errors import OutputError
+from platolm.segment_summary import SegmentSummary
 from platolm.segments import SEGMENT_SUFFIX as SEGMENT_SUFFIX
 from platolm.segments import Record as Record
 from platolm.segments import compress_records as compress_records
@@ -44,7 +47,15 @@ class TurnRecord(BaseModel):
     finish_reason: str = Field(description="stop (ended by itself), length (cut), or seed (given, not generated)")
     sampling_seed: int | None = None
     duration_s: float = 0.0
-    token_ids: list[int] | None = Field(None, description="as generated, without eos; None for a given turn")
+    token_ids: list[int] | None = Field(
+        None, description="as generated, without eos; None for a given turn, and where not all of it was kept"
+    )
+    end: str | None = Field(None, description="marker, blank or likely where it was the simulator's goodbye")
+    goodbye_probability: float | None = Field(
+        None, description="how likely it was to hold a goodbye, where the run asked for it and the engine tells"
+    )
+    faults: list[str] | None = Field(None, description="what guardrails found in all tries at it")
+    api: str | None = Field(None, description="the chat API that said it, by the operator's name; None: an engine")
 
 
 class SideRecord(BaseModel):
@@ -65,11 +76,16 @@ class ConversationRecord(BaseModel):
     conversations: list[dict[str, str]] = Field(description="ShareGPT turns: from human|gpt, value")
     num_rounds: int
     termination_reason: str
+    goodbye_at: int | None = Field(None, description="position of the turn with which the simulator said goodbye")
+    goodbye_end: str | None = Field(None, description="how it did: marker, blank or likely")
     simulator: SideRecord
     respondent: SideRecord
     seed: int = Field(description="the run's seed")
     seed_mode: str
     seed_line: int | None = None
+    seed_ended: bool | None = Field(
+        None, description="whether the seed's conversation ended where its turns end; null where it did not say"
+    )
     turns: list[TurnRecord]
     started_at: float
     finished_at: float
@@ -85,6 +101,7 @@ class ManifestEntry(BaseModel):
     indices: list[int]
     size_bytes: int
     sha256: str
+    summary: SegmentSummary | None = Field(None, description="what is in it; null in entries of before there were any")
 
 
 def manifest_name(number: int) -> str:
@@ -148,11 +165,20 @@ def segment_records(place: Place, entry: ManifestEntry) -> Iterator[Record]:
     Raises:
         OutputError: it cannot be read, or is missing.
     """
+    with open_committed(place, entry) as file:
+        yield from decode_segment(file, entry.segment)
+
+
+def open_committed(place: Place, entry: ManifestEntry) -> BinaryIO:
+    """The bytes of a segment that the manifest names.
+
+    Raises:
+        OutputError: it is missing, or cannot be read.
+    """
     file = place.open(segment_name(entry.segment))
     if file is None:
         raise OutputError(f"{place}/{segment_name(entry.segment)} is missing, but the manifest names it")
-    with file:
-        yield from decode_segment(file, entry.segment)
+    return file
 
 
 def _place(where: Place | Path) -> Place:

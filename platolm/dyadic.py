@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
-from platolm.tokenizer import CachingTokenizer, TextTokenizer
+from platolm.text_tokenizer import CachingTokenizer, TextTokenizer
 
 IGNORE_INDEX = -100
 """Label of a position without loss, as torch's cross entropy and Hugging Face's trainers read it."""

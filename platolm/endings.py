@@ -8,15 +8,15 @@ from enum import StrEnum
 from typing import Protocol
 
 from platolm.conversation import ASSISTANT, USER, TerminationReason
+from platolm.goodbyes import LOOP_TURNS, is_goodbye_loop
+from platolm.repetition import compared_words, repeatable
+from platolm.simulators.cleaning import End
+from platolm.simulators.guardrails import Fault, is_dropped
 from platolm.spec import Endings
 
-MIN_REPEATED_WORDS = 4
-"""A shorter utterance ("Thank you!") may come again; it counts as repeated only twice in a row."""
 LOOP_MIN_REPEATS = 4
 LOOP_MIN_WORDS = 24
 LOOP_MAX_PERIOD = 40
-END_MARKERS = ("<e>",)
-"""How Socratic says that it has nothing more to ask (experimental in the original)."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _AVOIDABLE = frozenset(
@@ -25,8 +25,10 @@ _AVOIDABLE = frozenset(
         TerminationReason.STOP_PHRASE,
         TerminationReason.REPETITION,
         TerminationReason.EMPTY,
+        TerminationReason.GOODBYE_LOOP,
     }
 )
+_LEFT_OUT = (TerminationReason.EMPTY, TerminationReason.REPETITION, TerminationReason.UNUSABLE)
 
 
 class FinishReason(StrEnum):
@@ -51,6 +53,15 @@ class SpokenTurn(Protocol):
     def content(self) -> str: ...
     @property
     def finish_reason(self) -> FinishReason: ...
+    @property
+    def end(self) -> End | None:
+        """How the utterance says that it is the last; None: it does not."""
+        ...
+
+    @property
+    def fault(self) -> Fault | None:
+        """What was still wrong with it when it could not be made again; None: nothing."""
+        ...
 
 
 def ending_of(turns: Sequence[SpokenTurn], endings: Endings) -> TerminationReason | None:
@@ -63,18 +74,28 @@ def ending_of(turns: Sequence[SpokenTurn], endings: Endings) -> TerminationReaso
     last = turns[-1]
     if last.finish_reason is FinishReason.CONTEXT:
         return TerminationReason.CONTEXT_FULL
-    if not last.content.strip():
+    if is_dropped(last.fault):
+        return TerminationReason.UNUSABLE
+    goodbye = goodbye_at(turns) if endings.user_ended else None
+    if goodbye is not None and len(turns) - 1 - goodbye >= endings.extra_turns:
+        return TerminationReason.USER_ENDED
+    if not last.content.strip() and goodbye != len(turns) - 1:
         return TerminationReason.EMPTY
-    if last.role == USER and last.finish_reason is not FinishReason.SEED:
-        if endings.user_ended and any(marker in last.content for marker in END_MARKERS):
-            return TerminationReason.USER_ENDED
-        if endings.stop_phrases and says_one_of(last.content, endings.stop_phrases):
+    if last.finish_reason is not FinishReason.SEED:
+        if last.role == USER and endings.stop_phrases and says_one_of(last.content, endings.stop_phrases):
             return TerminationReason.STOP_PHRASE
+        if endings.goodbye_loops and is_goodbye_loop(turns) and turns[-2].finish_reason is not FinishReason.SEED:
+            return TerminationReason.GOODBYE_LOOP
     if endings.repetition and last.finish_reason is not FinishReason.SEED and (repeats_itself(turns) or is_loop(last)):
         return TerminationReason.REPETITION
     if endings.max_turns is not None and last.role == ASSISTANT and len(turns) + 2 > endings.max_turns:
         return TerminationReason.TURN_LIMIT
     return None
+
+
+def goodbye_at(turns: Sequence[SpokenTurn]) -> int | None:
+    """Where the user said goodbye first; None: it has not."""
+    return next((position for position, turn in enumerate(turns) if turn.end is not None and turn.role == USER), None)
 
 
 def should_regenerate(reason: TerminationReason | None, num_turns: int, endings: Endings) -> bool:
@@ -96,48 +117,45 @@ def says_one_of(text: str, phrases: Sequence[str]) -> bool:
 def repeats_itself(turns: Sequence[SpokenTurn]) -> bool:
     """Whether the last turn says again, word for word, what its speaker said before.
 
-    Case and white space do not count. An utterance under `MIN_REPEATED_WORDS` words counts only when it equals the
+    Case and white space do not count. A short utterance (`repeatable`) counts only when it equals the
     speaker's directly preceding one.
     """
     last = turns[-1]
     own = [turn for turn in turns[:-1] if turn.role == last.role]
-    words = _words(last)
-    if len(words) < MIN_REPEATED_WORDS:
-        own = own[-1:]
-    return any(_words(turn) == words for turn in own)
+    words = compared_words(last.content)
+    return any(compared_words(turn.content) == words for turn in repeatable(own, len(words)))
 
 
 def is_loop(turn: SpokenTurn) -> bool:
     """Whether an utterance that did not end by itself got stuck: its tail is one phrase, over and over."""
     if turn.finish_reason is not FinishReason.LENGTH:
         return False
-    words = _words(turn)
+    words = compared_words(turn.content)
     return any(_tail_repeats(words, period) for period in range(1, LOOP_MAX_PERIOD + 1))
 
 
 def kept_turns(turns: Sequence[SpokenTurn], reason: TerminationReason) -> int:
     """How many turns of an ended conversation belong into the dataset.
 
-    What ended it is left out: a blank or repeated utterance, one cut by the context, and a question that hangs without
-    an answer (the original drops it too). The first round stays whatever ended it, blank utterances aside, so that a
-    seed is never lost.
+    What ended it is left out: a blank or repeated utterance, one that gives the simulation away, one cut by the
+    context, all but the first two goodbyes, and a question that hangs without an answer (the original drops it too).
+    The first round stays whatever ended it, blank utterances aside, so that a seed is never lost; but for one that
+    gives the simulation away.
     """
     kept = len(turns)
     cut_by_context = bool(turns) and turns[-1].finish_reason is FinishReason.CONTEXT
-    if turns and (reason in (TerminationReason.EMPTY, TerminationReason.REPETITION) or cut_by_context):
+    if turns and (reason in _LEFT_OUT or cut_by_context):
         kept -= 1
+    if reason is TerminationReason.GOODBYE_LOOP:
+        kept = max(kept - (LOOP_TURNS - 2), 0)
     while kept and turns[kept - 1].role == USER:
         kept -= 1
     if kept:
         return kept
     first_round = list(turns[:2])
-    while first_round and not first_round[-1].content.strip():
+    while first_round and (not first_round[-1].content.strip() or is_dropped(first_round[-1].fault)):
         first_round.pop()
     return len(first_round)
-
-
-def _words(turn: SpokenTurn) -> list[str]:
-    return turn.content.casefold().split()
 
 
 def _tail_repeats(words: Sequence[str], period: int) -> bool:

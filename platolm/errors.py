@@ -11,6 +11,8 @@ PlatoLMError
 ├── SpeakerError            a model server did not make the utterance; `retryable` says whether to ask again
 │   ├── EngineAwayError       nobody is there: no connection could be had
 │   │   └── EngineLostError      the connection broke while the engine was to answer
+│   ├── ContextFullError      a chat API finds the conversation longer than its context
+│   ├── BudgetSpentError      the run may spend no more on chat APIs
 │   └── MisconfiguredError    it never will as it is asked: another model, no such path, a key that is refused
 ├── OutputError             a dataset folder cannot be written or read
 │   └── OccupiedError         it holds something else, or another process works in it
@@ -85,6 +87,7 @@ class SpecError(InputError):
     def __init__(self, source: str, problems: Sequence[SpecProblem]) -> None:
         said = str(problems[0]) if len(problems) == 1 else f"{len(problems)} problems in the spec"
         super().__init__(f"{source}: {said}")
+        self.source = source
         self.problems = tuple(problems)
 
 
@@ -113,6 +116,14 @@ class EngineAwayError(SpeakerError):
 
 class EngineLostError(EngineAwayError):
     """The connection broke before the answer: the engine is gone, or had just closed an idle connection."""
+
+
+class ContextFullError(SpeakerError):
+    """A chat API says that the conversation is longer than its context: it ends there."""
+
+
+class BudgetSpentError(SpeakerError):
+    """The run may spend no more on chat APIs: it has to wait for a person."""
 
 
 class MisconfiguredError(SpeakerError):

@@ -118,6 +118,8 @@ async def _submitted(
             folder.forget()
         raise
     folder.save(run_id=run.id)
+    if run.cost_estimate is not None:
+        watcher.notice(f"chat APIs are likely to cost {run.cost_estimate.explained()}")
     for warning in run.warnings:
         watcher.notice(warning)
     return run
@@ -149,6 +151,16 @@ def state_notice(before: RunProgress | None, now: RunProgress) -> str | None:
     if now.state is RunState.CANCELLED:
         return f"the run was cancelled: {now.committed:,} of {now.conversations:,} conversations are in its dataset"
     return "the run goes on" if now.state is RunState.RUNNING else None
+
+
+def realism_notices(before: RunProgress | None, now: RunProgress) -> list[str]:
+    """What a person should be told of figures that have left their bounds since; a pause names its own reason."""
+    known = before.realism.out_of_bounds if before is not None and before.realism is not None else {}
+    left = now.realism.out_of_bounds if now.realism is not None else {}
+    reason = now.pause.reason if now.pause is not None else ""
+    return [
+        f"out of bounds: {wrong}" for name, wrong in left.items() if wrong != known.get(name) and wrong not in reason
+    ]
 
 
 async def follow(
@@ -203,11 +215,12 @@ class _Listener:
             await asyncio.sleep(_FIRST_PAUSE_S)
 
     def _note(self, progress: RunProgress) -> None:
-        notice = state_notice(self._told, progress)
+        notices = [*realism_notices(self._told, progress), state_notice(self._told, progress)]
         self.progress = self._told = progress
         self._watcher.progress(progress)
-        if notice is not None:
-            self._watcher.notice(notice)
+        for notice in notices:
+            if notice is not None:
+                self._watcher.notice(notice)
         self.news.set()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -38,6 +38,10 @@ _TURN = pa.struct(
         ("sampling_seed", pa.int64()),
         ("duration_s", pa.float64()),
         ("token_ids", pa.list_(pa.int32())),
+        ("end", pa.string()),
+        ("goodbye_probability", pa.float64()),
+        ("faults", pa.list_(pa.string())),
+        ("api", pa.string()),
     ]
 )
 SCHEMA = pa.schema(
@@ -48,11 +52,14 @@ SCHEMA = pa.schema(
         ("conversations", pa.list_(_UTTERANCE)),
         ("num_rounds", pa.int64()),
         ("termination_reason", pa.string()),
+        ("goodbye_at", pa.int64()),
+        ("goodbye_end", pa.string()),
         ("simulator", _SIDE),
         ("respondent", _SIDE),
         ("seed", pa.int64()),
         ("seed_mode", pa.string()),
         ("seed_line", pa.int64()),
+        ("seed_ended", pa.bool_()),
         ("turns", pa.list_(_TURN)),
         ("started_at", pa.float64()),
         ("finished_at", pa.float64()),
@@ -60,17 +67,20 @@ SCHEMA = pa.schema(
 )
 """The columns: those of `platolm.dataset.ConversationRecord`, whose fields a test compares."""
 
+EXPORT_SCHEMA = pa.schema([*SCHEMA, ("mark", pa.string()), ("note", pa.string())])
+"""Those of an exported dataset, where records carry their marks; null where there is none."""
 
-def record_table(records: list[dict[str, Any]]) -> pa.Table:
+
+def record_table(records: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> pa.Table:
     """Records as columns.
 
     Raises:
         ValueError: a record does not fit them.
     """
-    return pa.Table.from_pylist(records, schema=SCHEMA)
+    return pa.Table.from_pylist(records, schema=schema)
 
 
-def record_tables(records: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
+def record_tables(records: Iterable[dict[str, Any]], schema: pa.Schema = SCHEMA) -> Iterator[pa.Table]:
     """Records as columns, in tables of one row group's size.
 
     Raises:
@@ -78,7 +88,7 @@ def record_tables(records: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
     """
     left = iter(records)
     while group := list(islice(left, ROW_GROUP_RECORDS)):
-        yield record_table(group)
+        yield record_table(group, schema)
 
 
 def parquet_bytes(records: Iterable[dict[str, Any]]) -> bytes:
@@ -92,23 +102,26 @@ def parquet_bytes(records: Iterable[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def parquet_records(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The records of a Parquet file, a few at a time."""
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=_READ_RECORDS):
+def parquet_records(file: BinaryIO, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The records of a Parquet file, a few at a time; of them these columns (dotted where nested), or all."""
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=_READ_RECORDS, columns=columns):
         yield from batch.to_pylist()
 
 
-def parquet_tables(file: BinaryIO) -> Iterator[pa.Table]:
-    """The row groups of a Parquet file of records."""
+def parquet_tables(file: BinaryIO, schema: pa.Schema = SCHEMA) -> Iterator[pa.Table]:
+    """The row groups of a Parquet file of records; columns that only `schema` has are null."""
     parquet = pq.ParquetFile(file)
     for number in range(parquet.num_row_groups):
-        yield parquet.read_row_group(number).cast(SCHEMA)
+        table = parquet.read_row_group(number).cast(SCHEMA)
+        for field in list(schema)[len(SCHEMA) :]:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+        yield table
 
 
-def parquet_stream(tables: Iterable[pa.Table]) -> Iterator[bytes]:
+def parquet_stream(tables: Iterable[pa.Table], schema: pa.Schema = SCHEMA) -> Iterator[bytes]:
     """One Parquet file of all tables, in pieces: a row group each, then the footer. Memory holds one of them."""
     sink = _Sink()
-    with pq.ParquetWriter(sink, SCHEMA, compression=COMPRESSION) as writer:
+    with pq.ParquetWriter(sink, schema, compression=COMPRESSION) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=ROW_GROUP_RECORDS)
             yield sink.taken()

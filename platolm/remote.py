@@ -83,6 +83,15 @@ class RemotePlace(Place):
     def sync(self, folder: str) -> None:
         """Nothing to do: what an object store has acknowledged is durable."""
 
+    def names(self, folder: str) -> list[str]:
+        with self._errors(folder):
+            self._fs.invalidate_cache(self._full(folder))  # other processes write there too
+            try:
+                found = self._fs.ls(self._full(folder), detail=False)
+            except FileNotFoundError:
+                return []
+            return [path.rpartition("/")[2] for path in found]
+
     def _full(self, name: str) -> str:
         return f"{self._path}/{name}"
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from platolm.chat_apis.use import ApiUse, EstimatedCost
 from platolm.conversation import TerminationReason
 from platolm.spec import RunSpec
 
@@ -47,6 +48,22 @@ class Pause(BaseModel):
     reason: str
 
 
+class RealismProgress(BaseModel):
+    """How much a run's user sounds like a person, by measures over what is in its dataset."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    conversations: int = Field(
+        description="that are measured: all of the dataset but segments from before there were measures"
+    )
+    figures: dict[str, float] = Field(
+        description="by name, as in `spec.limits.realism`; one without anything to divide by is left out"
+    )
+    out_of_bounds: dict[str, str] = Field(
+        default_factory=dict, description="figures that left their bounds and have not come back: what was found then"
+    )
+
+
 class RunProgress(BaseModel):
     """A run as `GET /v1/runs/{id}` gives it. Counts are of conversations unless the name says otherwise."""
 
@@ -64,7 +81,20 @@ class RunProgress(BaseModel):
     utterances: int = 0
     generated_tokens: int = 0
     terminations: dict[TerminationReason, int] = Field(default_factory=dict)
-    warnings: list[str] = Field(default_factory=list, description="what was adjusted or left out at submission")
+    realism: RealismProgress | None = Field(None, description="of the simulated user; null until a segment is written")
+    apis: dict[str, ApiUse] = Field(
+        default_factory=dict, description="what `simulator` and `respondent` have used of chat APIs, where they ask any"
+    )
+    budget: float | None = Field(
+        None, description="what may be spent on chat APIs, in the currency of their prices; the last that was given"
+    )
+    cost_estimate: EstimatedCost | None = Field(
+        None, description="of chat APIs, made before the start; null where a price is not known, or none is asked"
+    )
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="what was adjusted or left out at submission, and every figure of `realism` that is out of bounds",
+    )
 
     @property
     def conversations(self) -> int:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from platolm.conversation import TerminationReason
 from platolm.dataset import ManifestEntry
+from platolm.marks import Mark
 from platolm.runs import DeadConversation, RunProgress
 
 DEFAULT_PAGE_SIZE = 50
@@ -70,11 +71,37 @@ class DeadList(_Answer):
     dead: list[DeadConversation]
 
 
+class ResumeRequest(BaseModel):
+    """Body of `POST /v1/runs/{id}/resume`; there may be none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    budget: float | None = Field(
+        None, gt=0, le=1e6, allow_inf_nan=False, description="what the run may spend on chat APIs from now on, in all"
+    )
+
+
 class RetriedDead(_Answer):
     """`POST /v1/runs/{id}/retry-dead`."""
 
     retried: int = Field(description="conversations that were handed out again")
     run: RunProgress
+
+
+class ProfileChoice(_Answer):
+    """Whom a side can be, as `profile` of a spec."""
+
+    name: str
+    about: str = Field(description="one sentence")
+    needs: list[str] = Field(description="of these it has to be told one at least, by seeds or by a system_prompt")
+    sampling: dict[str, float] = Field(description="its defaults; what is missing is the model's own")
+
+
+class ProfileList(_Answer):
+    """`GET /v1/profiles`."""
+
+    simulators: list[ProfileChoice]
+    respondents: list[ProfileChoice]
 
 
 class ConversationSummary(_Answer):
@@ -116,3 +143,4 @@ class ConversationDetail(_Answer):
     error: str | None = None
     turns: list[ConversationTurn] = Field(default_factory=list)
     record: dict[str, Any] | None = Field(None, description="as the dataset holds it; None until it is finished")
+    mark: Mark | None = Field(None, description="what a person thinks of it")

@@ -1,4 +1,4 @@
-"""Reading a seed file: JSON lines, each the beginning of a conversation."""
+"""Reading a seed file: JSON lines, each the beginning of a conversation, or a whole one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Conversation, from_record
+from platolm.dataset import SHAREGPT_FILE
 from platolm.errors import BadLine, ConversationError, InputError, SeedError
 from platolm.jsonlines import read_json_records
-from platolm.spec import Seed, SeedMode, lacks
+from platolm.seed_modes import TOLD_BY_SEEDS, WHOLE, Seed, SeedMode, lacks, taken
+from platolm.seed_turns import whole_seed
 
 QUESTION_KEYS = ("question", "instruction", "prompt")
 ANSWER_KEYS = ("answer", "response", "output")
@@ -27,12 +29,15 @@ class SeedFile:
     bad_lines: list[BadLine] = field(default_factory=list)
 
 
-def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> SeedFile:
-    """Read seeds from JSON lines (`.gz` too), or from one JSON list.
+def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False, from_turn: int | None = None) -> SeedFile:
+    """Read seeds from JSON lines (`.gz` and `.zst` too), from one JSON list, or from the folder of a run.
 
     A line gives its question under `question`, `instruction` (with an `input` below it, if any) or `prompt`, or is a
     conversation (ShareGPT `conversations`, OpenAI `messages`) whose first user turn, and in exchange mode its answer,
-    is taken. For intent mode it gives an `intent`, a `persona`, or both.
+    is taken. For intent mode it gives one or more of `intent`, `goal`, `persona`, `profile`, and perhaps a `question`,
+    which is the first user turn. For continue and reanswer mode it is a conversation (ShareGPT, OpenAI, WildChat, a
+    run's own), or has `turns`: see `platolm.seed_turns`. Seeds come whole; one of which the run's `from_turn` leaves
+    nothing is a bad line.
 
     Raises:
         SeedError: the file is missing or empty, or has bad lines and `skip_bad` is off; carries every bad line.
@@ -40,12 +45,12 @@ def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> S
     seeds: list[Seed] = []
     bad_lines: list[BadLine] = []
     try:
-        for number, record in read_json_records(path):
+        for number, record in read_json_records(_file_at(Path(path))):
             if isinstance(record, BadLine):
                 bad_lines.append(record)
                 continue
             try:
-                seeds.append(_seed(record, number, mode))
+                seeds.append(_seed(record, number, mode, from_turn))
             except ConversationError as error:
                 bad_lines.append(BadLine(number, str(error)))
     except InputError as error:
@@ -60,15 +65,22 @@ def read_seeds(path: str | Path, mode: SeedMode, *, skip_bad: bool = False) -> S
     return SeedFile(seeds, bad_lines)
 
 
-def _seed(record: Any, line: int, mode: SeedMode) -> Seed:
+def _file_at(path: Path) -> Path:
+    """A run's folder stands for its conversations."""
+    return path / SHAREGPT_FILE if path.is_dir() else path
+
+
+def _seed(record: Any, line: int, mode: SeedMode, from_turn: int | None) -> Seed:
     if not isinstance(record, Mapping):
         raise ConversationError(f"a seed must be a JSON object, not {type(record).__name__}")
-    if mode is SeedMode.INTENT:
-        seed = Seed(intent=_optional_text(record, "intent"), persona=_optional_text(record, "persona"), line=line)
+    if mode in WHOLE:
+        seed = whole_seed(record, line, mode)
+    elif mode is SeedMode.INTENT:
+        seed = Seed(**{key: _optional_text(record, key) for key in ("question", *TOLD_BY_SEEDS)}, line=line)
     else:
         question, answer = _question_and_answer(record)
         seed = Seed(question=question, answer=answer if mode is SeedMode.EXCHANGE else None, line=line)
-    if lacking := lacks(seed, mode):
+    if lacking := lacks(taken(seed, mode, from_turn), mode):
         raise ConversationError(f"it has no {lacking}, which {mode} mode needs")
     return seed
 

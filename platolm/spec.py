@@ -4,35 +4,69 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from platolm.conversation import ASSISTANT, USER
+from platolm.conversation import USER
+from platolm.errors import SpecError
+from platolm.realism_limits import RealismLimits
+from platolm.respondents import RESPONDENTS
+from platolm.sampling import Sampling
+from platolm.seed_modes import TELLING, WHOLE, lacks, taken, told_of_seed
+from platolm.seed_modes import Seed as Seed
+from platolm.seed_modes import SeedMode as SeedMode
+from platolm.seed_modes import given_utterances as given_utterances
+from platolm.simulators import PROFILES as SIMULATORS
+from platolm.simulators.told import Told, check_instruction
+from platolm.speaker_profile import SpeakerProfile
 
 DEFAULT_CONTEXT_TOKENS = 2048
-DEFAULT_TEMPERATURE = 0.7
-DEFAULT_MAX_TOKENS = 512
 
 _SEEDS_NAMED = 20
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/,]+(/[^\s,]*)?$", max_length=2000)]
+ApiName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""What the operator calls a chat API."""
+Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Phrase = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
 
 
-class SeedMode(StrEnum):
-    """What a seed gives a conversation."""
+def speaker_profile(name: str) -> SpeakerProfile:
+    """A side's profile, by the name that a spec gives.
 
-    FREE = "free"
-    """Nothing: the simulator opens by itself."""
-    QUESTION = "question"
-    """The first user turn."""
-    EXCHANGE = "exchange"
-    """The first user turn and its answer."""
-    INTENT = "intent"
-    """What the simulator is told of its user: an intent, a persona, or both. It opens by itself."""
+    Raises:
+        ValueError: there is none of this name.
+    """
+    profile = SIMULATORS.get(name) or RESPONDENTS.get(name)
+    if profile is None:
+        raise ValueError(f"{name!r} is no profile; there are {_listed([*SIMULATORS, *RESPONDENTS])}")
+    return profile
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+ProfileName = Annotated[
+    str,
+    AfterValidator(lambda name: speaker_profile(name).name),
+    WithJsonSchema({"type": "string", "enum": [*SIMULATORS, *RESPONDENTS]}),
+]
 
 
 class OutputFormat(StrEnum):
@@ -47,31 +81,10 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Seed(_Spec):
-    """What starts one conversation; `line` is where it stood in the user's file (from 1)."""
-
-    question: str | None = None
-    answer: str | None = None
-    intent: str | None = Field(None, description="what the user wants, e.g. `You want to plan a birthday party`")
-    persona: str | None = Field(None, description="who the user is")
-    line: int | None = None
-
-
-class Sampling(_Spec):
-    """Sampling of one side; the defaults are the paper's (temperature 0.7, no top-p, 512 new tokens)."""
-
-    temperature: float = Field(DEFAULT_TEMPERATURE, ge=0, le=2, description="0: always the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="only the likeliest tokens that have this share together")
-    top_k: int = Field(0, ge=0, le=1_000_000, description="0: all tokens")
-    min_p: float = Field(0.0, ge=0, le=1, description="least share of the likeliest token's probability")
-    repetition_penalty: float = Field(1.0, gt=0, le=10, description="above 1: what was said becomes less likely")
-    max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=1, le=1_000_000, description="new tokens an utterance may take")
-
-
 class SideSpec(_Spec):
-    """One of the two speakers: the dyadic profile it is prompted with, where and which model to ask, how to sample."""
+    """One of the two speakers: how it is prompted, where and which model to ask, how to sample."""
 
-    profile: Literal["socratic", "platolm"]
+    profile: ProfileName = Field(description=f"simulator: {_listed(SIMULATORS)}; respondent: {_listed(RESPONDENTS)}")
     endpoints: list[Url] | None = Field(
         None,
         min_length=1,
@@ -81,8 +94,44 @@ class SideSpec(_Spec):
     model: str | None = Field(
         None, min_length=1, max_length=500, description="model id to ask for; default: the one that is served"
     )
-    system_prompt: Text | None = Field(None, description="appended to the profile's header")
-    sampling: Sampling = Sampling()
+    apis: dict[ApiName, Weight] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="chat APIs to ask instead of engines, by the operator's names for them, each with its weight: "
+        "`{openai: 3, laptop: 1}`",
+    )
+    system_prompt: Text | None = Field(None, description="what every conversation of the run is told")
+    instruction: Text | None = Field(
+        None,
+        description="a simulator's own words instead of its profile's, with {intent}, {goal}, {persona}, {profile}, "
+        "{system_prompt} and {end_marker} filled in",
+    )
+    sampling: Sampling = Field(Sampling(), validate_default=True)
+
+    @field_validator("sampling")
+    @classmethod
+    def _with_the_profiles(cls, sampling: Sampling, info: ValidationInfo) -> Sampling:
+        """What is not said is the profile's, written out so that it can be read."""
+        profile = speaker_profile(info.data["profile"]) if "profile" in info.data else None
+        return sampling if profile is None else profile.sampling(sampling)
+
+    @model_validator(mode="after")
+    def _asks_engines_or_apis(self) -> Self:
+        if self.apis and (self.endpoints is not None or self.model is not None):
+            raise ValueError("give apis, or endpoints and model: an API's address and model are the operator's")
+        return self
+
+    @model_validator(mode="after")
+    def _instructed_well(self) -> Self:
+        if self.instruction is None:
+            return self
+        if self.profile not in SIMULATORS:
+            raise ValueError(f"an instruction is for simulators; tell {self.profile} a system_prompt")
+        try:
+            check_instruction(self.instruction, ["end_marker"])
+        except SpecError as error:
+            raise ValueError("; ".join(str(problem) for problem in error.problems)) from None
+        return self
 
 
 class Endings(_Spec):
@@ -103,7 +152,21 @@ class Endings(_Spec):
     max_turns: int | None = Field(
         None, ge=2, le=100_000, description="utterances of both sides together; two make a round"
     )
-    user_ended: bool = Field(True, description="end when the simulator writes its profile's end marker")
+    user_ended: bool = Field(True, description="end when the simulator says goodbye in its profile's own way")
+    goodbye_threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="a simulator's utterance is a goodbye too where it was so likely to hold one; the probability is "
+        "recorded, where the simulator's goodbye is one token and its engine tells of it",
+    )
+    extra_turns: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="utterances of both sides to make after the simulator's goodbye, to see what it would have missed",
+    )
+    goodbye_loops: bool = Field(True, description="end when both sides do nothing but say goodbye to each other")
     repetition: bool = Field(True, description="end when a speaker repeats an earlier utterance or loops within one")
     empty: bool = Field(
         True, description="end at a blank utterance; off: generate it again, end only if it stays blank"
@@ -143,11 +206,19 @@ class Retries(_Spec):
 
 
 class Limits(_Spec):
-    """Where a run stops by itself: it pauses, with the reason, and can be resumed."""
+    """Where a run stops by itself, with the reason; one that pauses can be resumed."""
 
     in_flight: int | None = Field(None, ge=1, le=10_000_000, description="conversations of this run at a time")
     generated_tokens: int | None = Field(None, ge=1, le=10**15, description="pause after so many tokens of both sides")
+    budget: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="pause before more than this is spent on chat APIs, in the currency of the operator's prices",
+    )
     dead: int | None = Field(100, ge=1, le=10**9, description="pause after so many dead conversations (since a resume)")
+    realism: RealismLimits = RealismLimits()
 
 
 class Output(_Spec):
@@ -167,7 +238,15 @@ class RunSpec(_Spec):
     name: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="for people; any text")
     seed_mode: SeedMode = Field(
         SeedMode.FREE,
-        description="what a seed gives: nothing, a question, that and its answer, or what its user wants",
+        description="what a seed gives: nothing, a question, that and its answer, what its user wants, a conversation "
+        "to go on with, or one whose user turns are answered again",
+    )
+    from_turn: int | None = Field(
+        None,
+        ge=-100_000,
+        le=100_000,
+        description="continue mode: so many turns of a seed stand, all where it has fewer; negative: all but so many; "
+        "default: all",
     )
     repeats: int = Field(
         1, ge=1, le=1_000_000, description="conversations in a row that start from one seed, before the next one's turn"
@@ -179,6 +258,34 @@ class RunSpec(_Spec):
     retries: Retries = Retries()
     limits: Limits = Limits()
     output: Output = Output()
+
+    @model_validator(mode="after")
+    def _each_side_is_of_its_kind(self) -> Self:
+        for side, name, there_are in (
+            ("simulator", self.simulator.profile, SIMULATORS),
+            ("respondent", self.respondent.profile, RESPONDENTS),
+        ):
+            if name not in there_are:
+                raise ValueError(f"{name} is no {side}'s profile; there are {_listed(there_are)}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_is_for_apis(self) -> Self:
+        if self.limits.budget is not None and not (self.simulator.apis or self.respondent.apis):
+            raise ValueError("limits.budget is for chat APIs, and no side has apis: engines cost nothing here")
+        return self
+
+    @model_validator(mode="after")
+    def _from_turn_is_for_continue(self) -> Self:
+        if self.from_turn is not None and self.seed_mode is not SeedMode.CONTINUE:
+            raise ValueError(f"from_turn is for seed_mode continue, not {self.seed_mode}")
+        if self.from_turn == 0:
+            raise ValueError("from_turn 0 leaves nothing of a seed; give 1 or more, or a negative number")
+        return self
+
+    def side(self, role: str) -> SideSpec:
+        """The speaker of a role."""
+        return self.simulator if role == USER else self.respondent
 
     def digest(self) -> str:
         """Hex SHA-256 of the spec, equal for equal specs."""
@@ -199,43 +306,40 @@ class RunRequest(BaseModel):
         mode = self.spec.seed_mode
         if mode is SeedMode.FREE:
             if self.seeds:
-                raise ValueError("seed_mode free takes no seeds; use question, exchange or intent")
+                raise ValueError(f"seed_mode free takes no seeds; use {_listed(list(SeedMode)[1:])}")
             return self
         if not self.seeds:
             raise ValueError(f"seed_mode {mode} needs at least one seed")
-        lacking = [(position, what) for position, seed in enumerate(self.seeds) if (what := lacks(seed, mode))]
+        lacking = [(position, what) for position, seed in enumerate(self.taken_seeds()) if (what := lacks(seed, mode))]
         if lacking:
             named = ", ".join(f"seeds[{position}] has no {what}" for position, what in lacking[:_SEEDS_NAMED])
             more = f" and {len(lacking) - _SEEDS_NAMED} more" if len(lacking) > _SEEDS_NAMED else ""
             raise ValueError(f"{named}{more}: seed_mode {mode} needs one")
         return self
 
+    @model_validator(mode="after")
+    def _the_simulator_knows_its_user(self) -> RunRequest:
+        side, mode = self.spec.simulator, self.spec.seed_mode
+        profile = speaker_profile(side.profile)
+        if mode is SeedMode.REANSWER or profile.lacks(told_of(side, Seed(), mode)) is None:
+            return self  # it says nothing, or lacks nothing whatever the seeds say
+        for position, seed in enumerate(self.seeds if mode in TELLING else [Seed()]):
+            if what := profile.lacks(told_of(side, seed, mode)):
+                where = f"seeds[{position}] gives none" if mode in TELLING else f"seed_mode {mode} gives none"
+                raise ValueError(f"{side.profile} has to be told {what}: {where}, and there is no system_prompt")
+        return self
 
-def lacks(seed: Seed, mode: SeedMode) -> str | None:
-    """What a mode needs and a seed does not give, in words; None where nothing is missing."""
-    if mode is SeedMode.INTENT:
-        return None if _is_said(seed.intent) or _is_said(seed.persona) else "intent or persona"
-    if mode is not SeedMode.FREE and not _is_said(seed.question):
-        return "question"
-    if mode is SeedMode.EXCHANGE and not _is_said(seed.answer):
-        return "answer"
-    return None
-
-
-def given_utterances(seed: Seed, mode: SeedMode) -> list[tuple[str, str]]:
-    """Role and text of what a seed gives in a mode: nothing, the question, or the question and its answer."""
-    if mode not in (SeedMode.QUESTION, SeedMode.EXCHANGE):
-        return []
-    given = [(USER, seed.question or "")]
-    if mode is SeedMode.EXCHANGE:
-        given.append((ASSISTANT, seed.answer or ""))
-    return given
+    def taken_seeds(self) -> list[Seed]:
+        """The seeds with those of their turns that the run takes."""
+        mode, from_turn = self.spec.seed_mode, self.spec.from_turn
+        return [taken(seed, mode, from_turn) for seed in self.seeds] if mode in WHOLE else self.seeds
 
 
-def simulator_system_prompt(side: SideSpec, seed: Seed, mode: SeedMode) -> str | None:
-    """What the simulator is told besides its header: the run's system prompt, and the seed's persona and intent."""
-    told = [side.system_prompt, *([seed.persona, seed.intent] if mode is SeedMode.INTENT else [])]
-    return " ".join(text.strip() for text in told if _is_said(text) and text is not None) or None
+def told_of(side: SideSpec, seed: Seed, mode: SeedMode) -> Told:
+    """What a side is told: the run's system prompt and instruction, and where the mode tells it what its seed says."""
+    if mode not in TELLING or side.profile not in SIMULATORS:
+        return Told(system_prompt=side.system_prompt, instruction=side.instruction)
+    return replace(told_of_seed(seed), system_prompt=side.system_prompt, instruction=side.instruction)
 
 
 def seed_position(index: int, spec: RunSpec, num_seeds: int) -> int:
@@ -251,7 +355,3 @@ def sampling_seed(run_seed: int, index: int, turn_index: int, regeneration: int 
     again = f"/{regeneration}" if regeneration else ""
     digest = hashlib.blake2b(f"{run_seed}/{index}/{turn_index}{again}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") & 0x7FFFFFFF
-
-
-def _is_said(text: str | None) -> bool:
-    return bool(text and text.strip())

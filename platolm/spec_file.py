@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from platolm.errors import SpecError, SpecProblem
 from platolm.plain_yaml import Place, PlainYamlError, read_yaml
+from platolm.sampling import Sampling
 from platolm.spec import RunSpec
 
 SEEDS_KEY = "seeds"
@@ -116,8 +117,11 @@ def read_spec_file(path: str | Path) -> SpecDraft:
 
 
 def inner_group(annotation: Any) -> type[BaseModel] | None:
-    """The group that a field of this type holds; None for a value."""
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    """The group that a field of this type holds, or may hold instead of null; None for a value."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _text(path: Path) -> str:
@@ -179,9 +183,11 @@ def _spec_error(path: Path, reason: str, line: int | None = None) -> SpecError:
 
 
 def _defaults() -> Tree:
-    """Every default, without the number of conversations, which has none."""
+    """Every default, without the number of conversations, which has none; sampling is left to the sides' profiles."""
     defaults = RunSpec(conversations=1).model_dump(mode="json")
     del defaults["conversations"]
+    for side in ("simulator", "respondent"):
+        defaults[side]["sampling"] = Sampling().model_dump()
     return defaults
 
 

@@ -69,6 +69,10 @@ class Place(ABC):
     def sync(self, folder: str) -> None:
         """Make durable which names a folder has, those included that other processes took."""
 
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder; none where it is not there."""
+
     def read(self, name: str) -> bytes | None:
         """A whole file; None where it is not there."""
         return self.read_many([name])[0]
@@ -169,6 +173,13 @@ class LocalPlace(Place):
     def sync(self, folder: str) -> None:
         with _os_errors(self.path / folder, "cannot be synced"):
             sync_folder(self.path / folder)
+
+    def names(self, folder: str) -> list[str]:
+        with _os_errors(self.path / folder, "cannot be read"):
+            try:
+                return os.listdir(self.path / folder)
+            except FileNotFoundError:
+                return []
 
     @contextmanager
     def _target(self, name: str) -> Iterator[Path]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from platolm.chat_apis.use import ApiUse
 from platolm.conversation import TerminationReason
 from platolm.dataset import Record
-from platolm.runs import DeadConversation, RunProgress, RunState
+from platolm.runs import DeadConversation, RealismProgress, RunProgress, RunState
 
 
 class RunSummary(BaseModel):
@@ -31,6 +32,8 @@ class RunSummary(BaseModel):
     conversations_per_minute: float
     tokens_per_s: float
     dead_conversations: list[DeadConversation] = []
+    realism: RealismProgress | None = None
+    apis: dict[str, ApiUse] = {}
 
     @property
     def is_whole(self) -> bool:
@@ -77,6 +80,8 @@ class Tally:
             conversations_per_minute=_ratio(60 * self.finished, wall_time_s),
             tokens_per_s=_ratio(progress.generated_tokens, wall_time_s),
             dead_conversations=dead,
+            realism=progress.realism,
+            apis=progress.apis,
         )
 
 

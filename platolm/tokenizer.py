@@ -5,41 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from tokenizers import Tokenizer as FastTokenizer
 
 from platolm.errors import TokenizerError
+from platolm.text_tokenizer import TextTokenizer as TextTokenizer
 
 _PROBE = "a {}{} b"
 _MAX_FIXED = 1024
 _TURN_TOKENS = ("<|im_start|>", "<|start_header_id|>")
-
-
-class TextTokenizer(Protocol):
-    """What `platolm.dyadic` asks of a tokenizer.
-
-    `encode` never returns a control token, whatever is typed: a literal `</s>` stays text.
-    """
-
-    @property
-    def bos_id(self) -> int: ...
-
-    @property
-    def eos_id(self) -> int: ...
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
-
-
-class CachingTokenizer(TextTokenizer, Protocol):
-    """One that remembers the ids of a format's fixed pieces."""
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    def encode_fixed(self, text: str) -> Sequence[int]: ...
 
 
 class HubTokenizer:

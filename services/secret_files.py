@@ -32,8 +32,17 @@ class SecretFileSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files = SecretsSettingsSource(settings_cls, secrets_dir=_SecretsFolder().secrets_dir)
+        files = SecretsSettingsSource(settings_cls, secrets_dir=secrets_folder())
         return init_settings, env_settings, files
+
+
+def secrets_folder() -> Path | None:
+    """`PLATOLM_SECRETS_DIR`, where that is set.
+
+    Raises:
+        ValidationError: it names no folder.
+    """
+    return _SecretsFolder().secrets_dir
 
 
 class _SecretsFolder(BaseSettings):

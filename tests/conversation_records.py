@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from platolm.dataset import ConversationRecord, SideRecord, TurnRecord
-from platolm.spec import Sampling
+from platolm.sampling import PAPERS_SAMPLING, Sampling
 
 
 def side(profile: str) -> SideRecord:
-    return SideRecord(profile=profile, model=f"org/{profile}", sampling=Sampling().model_dump(), system_prompt=None)
+    return SideRecord(
+        profile=profile, model=f"org/{profile}", sampling=Sampling(**PAPERS_SAMPLING).model_dump(), system_prompt=None
+    )
 
 
 def record_json(index: int, run_id: str = "run-a", text: str = "é\u2028✓\n") -> str:

@@ -80,8 +80,10 @@ def pair_card(out: Path, shape: ModelShape, measures: Mapping[str, Any]) -> str:
         f"from. One tokenizer, one context, {shape.context} tokens.\n\n{models}",
         "Made from nothing by `make demo-models`, and measured by `python -m training.evaluate` and "
         "`python -m training.simulate`.\n",
+        "`python -m training.demo_adapters` makes the two sides as LoRA adapters of `base`, in `adapters/`, for one "
+        "engine that serves both.\n",
         _sources_section(measures),
-        "## Training\n\n" + _runs_table(runs),
+        "## Training\n\n" + runs_table(runs),
         _results_section(measures),
         _LIMITS,
     ]
@@ -126,7 +128,7 @@ def _training_section(record: Mapping[str, Any]) -> str:
         f"step, cosine, weight decay {recipe['optimizer']['weight_decay']:g}, residual dropout "
         f"{recipe['model']['residual_dropout']:g}, bf16 autocast, two CPU cores. The weights of the lowest validation "
         f"loss are kept; rows without any label are dropped.{_blend(record['result'])}{record.get('note', '')}\n\n"
-        + _runs_table({recipe["side"] if profile else "base": record})
+        + runs_table({recipe["side"] if profile else "base": record})
     )
 
 
@@ -146,7 +148,8 @@ def _blend(result: Mapping[str, Any]) -> str:
     )
 
 
-def _runs_table(records: Mapping[str, Mapping[str, Any]]) -> str:
+def runs_table(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each run read and reached, from its `training.json`."""
     lines = [
         "| run | steps | tokens seen | labels seen | minutes | best validation loss (nats a token) |",
         "|---|---|---|---|---|---|",

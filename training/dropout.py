@@ -16,7 +16,7 @@ def residual_dropout(model: PreTrainedModel, probability: float) -> Iterator[Non
 
     One mask a row, the same at every position (Gal & Ghahramani 2016, arXiv 1512.05287): as good a regulariser as a
     mask for each position, and almost free on a CPU. Forward hooks do it, so the architecture, the weights' names and
-    the saved files stay those of a plain Llama.
+    the saved files stay those of a plain Llama. A model with adapters is dropped out below them.
     """
     import torch
     from torch.nn import Module
@@ -36,8 +36,9 @@ def residual_dropout(model: PreTrainedModel, probability: float) -> Iterator[Non
     if probability == 0:
         yield
         return
-    blocks = [block for layer in model.model.layers for block in (layer.self_attn, layer.mlp)]
-    hooks = [module.register_forward_hook(drop) for module in (model.model.embed_tokens, *blocks)]
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    blocks = [block for layer in decoder.layers for block in (layer.self_attn, layer.mlp)]
+    hooks = [module.register_forward_hook(drop) for module in (decoder.embed_tokens, *blocks)]
     try:
         yield
     finally:

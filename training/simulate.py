@@ -14,9 +14,9 @@ from rich.table import Table
 
 from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn, prompt_ids
 from platolm.errors import PlatoLMError
+from platolm.opening import normalised
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.models import load_model
-from training.sources import normalised
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -19,8 +19,7 @@ from typing import Any
 
 from platolm.conversation import ASSISTANT, USER, Conversation, Message, from_sharegpt
 from platolm.errors import ConversationError, InputError
-from training.data.split import fraction_of, opening_of
-from training.data.split import normalised as normalised
+from platolm.opening import fraction_of, normalised, opening_of
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from platolm.dyadic import PROFILES
 from platolm.errors import PlatoLMError
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.batches import Cut, RowSource, RowTensors, StepDataset
-from training.blending import keep_best_blend
+from training.blending import keep_best_blend, start_of_adapters
 from training.checkpoints import newest_checkpoint, remove_torn
 from training.data import PreparedRows, prepare
 from training.dropout import residual_dropout
@@ -86,12 +86,17 @@ def train(folder: RunFolder, devices: Devices, callbacks: Sequence[TrainerCallba
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     result = _result(trainer.state, trainer.steps, time.monotonic() - started)
     if recipe.evaluation.blend and len(rows.held_out):
-        result |= keep_best_blend(model, load_model(recipe.model.path), trainer.held_out_loss)
+        result |= keep_best_blend(model, _start(model, recipe), trainer.held_out_loss)
     write_model(trainer, recipe, tokenizer, folder, result, rows)
     if devices.is_first:
         write_loss_plot(trainer.state.log_history, folder.loss_plot)
         folder.write_result(result)
     return result
+
+
+def _start(model: PreTrainedModel, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The weights that a run began with."""
+    return start_of_adapters(model) if recipe.model.lora else dict(load_model(recipe.model.path).named_parameters())
 
 
 def build_trainer(

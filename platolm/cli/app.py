@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from platolm import __version__
+from platolm.cli.chat.app import CHAT_EPILOG, chat
 from platolm.cli.compose.app import compose_app
 from platolm.cli.console import print_error
 from platolm.cli.demo import DEMO_EPILOG, demo
@@ -31,6 +32,7 @@ app.command(epilog=DEMO_EPILOG)(demo)
 app.command(epilog=UP_EPILOG)(up)
 app.command(epilog=REPLACE_EPILOG)(replace)
 app.command(epilog=RUN_EPILOG)(run)
+app.command(epilog=CHAT_EPILOG)(chat)
 app.add_typer(runs_app)
 app.add_typer(compose_app)
 app.command(epilog=TOKENIZE_EPILOG)(tokenize)

@@ -15,12 +15,13 @@ import typer
 from platolm.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, message_console, output_console, print_notice
 from platolm.cli.dialogue import dialogue_panel
 from platolm.cli.run import build_request, print_summary, produce, resume_command
-from platolm.cli.up import addresses, running_stack, settings_from, until_interrupted
+from platolm.cli.up import addresses, dashboard_url, running_stack, settings_from, until_interrupted
 from platolm.conversation import from_sharegpt
 from platolm.dataset import SHAREGPT_FILE, Record
 from platolm.mirror import DEFAULT_GIVE_UP_AFTER_S
+from platolm.sampling import Sampling
 from platolm.seeds import read_seeds
-from platolm.spec import Endings, RunRequest, Sampling, SeedMode
+from platolm.spec import Endings, RunRequest, SeedMode
 from platolm.stack.settings import HOST, LocalStackSettings
 from platolm.summary import RunSummary
 
@@ -39,6 +40,8 @@ DEMO_EPILOG = """
 - `platolm demo --seeds platolm/openings.jsonl`: the dialogues begin with given questions
 
 - `platolm demo --keep`: the servers stay up afterwards, for the openai SDK or `platolm run`, until Ctrl-C
+
+- `platolm demo --shared-engine`: one engine for both sides, which are LoRA adapters of one base
 
 Ports, models and folders are those of `platolm up`, set by its environment variables `PLATOLM_UP_*`.
 """
@@ -62,6 +65,9 @@ def demo(
         typer.Option(metavar="DIR", help="Folder for the dataset. Default: runs/demo-TIME.", show_default=False),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running until Ctrl-C.")] = False,
+    shared_engine: Annotated[
+        bool | None, typer.Option("--shared-engine", help="One engine for both sides, as in `platolm up`.")
+    ] = None,
 ) -> None:
     """See it work on this machine: start everything with the small models, make dialogues, show three.
 
@@ -77,7 +83,8 @@ def demo(
     )
     folder = out or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S")
     summaries: list[RunSummary] = []
-    asyncio.run(until_interrupted(_demonstrate(settings_from(), request, folder, summaries, keep=keep)))
+    settings = settings_from(shared_engine=shared_engine)
+    asyncio.run(until_interrupted(_demonstrate(settings, request, folder, summaries, keep=keep)))
     if not summaries:
         print_notice(f"stopped; to go on: {resume_command(folder)}")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -92,6 +99,7 @@ async def _demonstrate(
     console = message_console()
     async with running_stack(settings, console) as stack:
         api = f"http://{HOST}:{settings.api_port}"
+        console.print(f"Watch it in a browser: {dashboard_url(settings)}", markup=False, soft_wrap=True)
         run = produce(request, folder, api=api, give_up_after_s=DEFAULT_GIVE_UP_AFTER_S)
         summary = await _unless_ended(stack.watch(), run)
         summaries.append(summary)

@@ -16,9 +16,14 @@ _FRAME_LINES = 2
 _FRAME_COLUMNS = 4
 
 
+def role_style(role: str) -> str:
+    """A role's colour."""
+    return _ROLE_STYLES.get(role, "magenta")
+
+
 def message_text(message: Message) -> Text:
     """`role  content` with the role's colour."""
-    style = _ROLE_STYLES.get(message.role, "magenta")
+    style = role_style(message.role)
     return Text.assemble((f"{message.role:<9} ", f"bold {style}"), (printable(message.content.strip()), style))
 
 

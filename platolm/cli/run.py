@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from platolm.cli.api_access import ApiKeyOption, ApiOption, GiveUpAfterOption, with_advice
+from platolm.cli.api_weights import weights_of
 from platolm.cli.console import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -21,11 +22,15 @@ from platolm.cli.console import (
     print_notice,
     printable,
 )
+from platolm.cli.instruction import instruction_text
 from platolm.cli.live import run_view
 from platolm.cli.run_options import (
     DATASET_PANEL,
+    BudgetOption,
     ContextTokensOption,
     ConversationsOption,
+    FromTurnOption,
+    InstructionOption,
     MaxInFlightOption,
     MaxTokensOption,
     MaxTurnsOption,
@@ -34,11 +39,15 @@ from platolm.cli.run_options import (
     OutputFormatOption,
     OutputUrlOption,
     RepeatsOption,
+    RespondentApiOption,
     RespondentModelOption,
+    RespondentProfileOption,
     SeedModeOption,
     SeedOption,
     SeedsOption,
+    SimulatorApiOption,
     SimulatorModelOption,
+    SimulatorProfileOption,
     SkipBadOption,
     SpecArgument,
     StopPhraseOption,
@@ -71,6 +80,16 @@ RUN_EPILOG = """
 
 - `platolm run --seeds people.jsonl --seed-mode intent --repeats 5`: the simulator is told who it is and what it wants
 
+- `platolm run --seeds old.jsonl --seed-mode continue --from-turn 4`: four turns of each conversation, then new ones
+
+- `platolm run --seeds old.jsonl --seed-mode reanswer`: every question of each conversation, with new answers
+
+- `platolm run --simulator-profile roleplay --instruction caller.txt --seeds people.jsonl --seed-mode intent`: a chat
+  model plays the user, in words of yours
+
+- `platolm run --seeds questions.jsonl --respondent-api openai=3 --respondent-api laptop --budget 20`: chat APIs answer,
+  `openai` three conversations of four
+
 - `platolm run --show > run.yaml`: every field of a run's spec with what it means, to change and to save
 
 - `platolm run run.yaml --seed 7 --out data/seven`: that spec, with another seed
@@ -84,6 +103,7 @@ def run(
     seeds: SeedsOption = None,
     conversations: ConversationsOption = None,
     seed_mode: SeedModeOption = None,
+    from_turn: FromTurnOption = None,
     repeats: RepeatsOption = None,
     seed: SeedOption = None,
     context_tokens: ContextTokensOption = None,
@@ -91,8 +111,14 @@ def run(
     max_turns: MaxTurnsOption = None,
     stop_phrase: StopPhraseOption = None,
     max_in_flight: MaxInFlightOption = None,
+    simulator_profile: SimulatorProfileOption = None,
+    instruction: InstructionOption = None,
+    respondent_profile: RespondentProfileOption = None,
     simulator_model: SimulatorModelOption = None,
     respondent_model: RespondentModelOption = None,
+    simulator_api: SimulatorApiOption = None,
+    respondent_api: RespondentApiOption = None,
+    budget: BudgetOption = None,
     temperature: TemperatureOption = None,
     max_tokens: MaxTokensOption = None,
     name: NameOption = None,
@@ -128,10 +154,17 @@ def run(
         "conversations": conversations,
         "name": name,
         "seed_mode": None if seed_mode is None else seed_mode.value,
+        "from_turn": from_turn,
         "repeats": repeats,
         "seed": seed,
+        "simulator.profile": simulator_profile,
+        "simulator.instruction": None if instruction is None else instruction_text(instruction),
+        "respondent.profile": respondent_profile,
         "simulator.model": simulator_model,
         "respondent.model": respondent_model,
+        "simulator.apis": weights_of(simulator_api),
+        "respondent.apis": weights_of(respondent_api),
+        "limits.budget": budget,
         **{f"{side}.sampling.temperature": temperature for side in ("simulator", "respondent")},
         **{f"{side}.sampling.max_tokens": max_tokens for side in ("simulator", "respondent")},
         "endings.context_tokens": context_tokens,
@@ -229,6 +262,8 @@ def print_summary(summary: RunSummary, folder: Path, *, as_json: bool = False) -
         output_console().print(summary_table(summary, dataset))
     if summary.state is RunState.CANCELLED:
         print_notice(f"cancelled: {summary.cancelled:,} conversations were given up")
+    for wrong in summary.realism.out_of_bounds.values() if summary.realism is not None else ():
+        print_notice(f"out of bounds: {wrong}")
     console = message_console()
     for conversation in summary.dead_conversations[:_MAX_SHOWN_DEAD]:
         line = f"dead: {conversation.id} after {conversation.attempts} attempts: {conversation.error}"

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from platolm.respondents import RESPONDENTS
+from platolm.sampling import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE
+from platolm.simulators import PROFILES as SIMULATORS
 from platolm.spec import (
     DEFAULT_CONTEXT_TOKENS,
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_TEMPERATURE,
     OutputFormat,
     SeedMode,
 )
@@ -30,9 +31,10 @@ SeedsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Seed file: JSON lines or a JSON list, .gz too. A record gives `question`, `instruction` or "
-        "`prompt` (and `answer` for exchange mode), or is a ShareGPT or OpenAI conversation; for intent mode it "
-        "gives `intent`, `persona` or both.",
+        help="Seed file: JSON lines or a JSON list, .gz and .zst too, or a run's folder. A record gives `question`, "
+        "`instruction` or `prompt` (and `answer` for exchange mode), or is a ShareGPT or OpenAI conversation, as it is "
+        "for continue and reanswer mode; for intent mode it gives `intent`, `goal`, `persona` or `profile`, and a "
+        "`question` if it is to be said first.",
         rich_help_panel=CONVERSATIONS_PANEL,
     ),
 ]
@@ -52,8 +54,19 @@ SeedModeOption = Annotated[
     typer.Option(
         metavar="MODE",
         help="What a seed gives: nothing (free), the first question (question), the first question and its "
-        "answer (exchange), or what the simulator is told of its user (intent). "
-        "Default: question with --seeds, else free.",
+        "answer (exchange), what the simulator is told of its user (intent), a conversation that both sides go on "
+        "with (continue), or one of which the respondent answers every user turn again (reanswer). "
+        "Default: continue with --from-turn, else question with --seeds, else free.",
+        rich_help_panel=CONVERSATIONS_PANEL,
+    ),
+]
+FromTurnOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="In continue mode: the first K turns of a seed stand, word for word, all where it has fewer; "
+        "-K: all but the last K. Default: all.",
+        show_default=False,
         rich_help_panel=CONVERSATIONS_PANEL,
     ),
 ]
@@ -110,6 +123,32 @@ MaxInFlightOption = Annotated[
         rich_help_panel=CONVERSATIONS_PANEL,
     ),
 ]
+SimulatorProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How the simulator is prompted: {', '.join(SIMULATORS)}. Default: socratic.",
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
+InstructionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|TEXT",
+        help="What the simulator is told, in your words instead of its profile's; {intent}, {goal}, {persona}, "
+        "{profile}, {system_prompt} and {end_marker} are filled in, {{ and }} are braces.",
+        show_default=False,
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
+RespondentProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How the respondent is prompted: {', '.join(RESPONDENTS)}. Default: platolm.",
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
 SimulatorModelOption = Annotated[
     str | None,
     typer.Option(
@@ -122,11 +161,43 @@ RespondentModelOption = Annotated[
         metavar="NAME", help="Model to ask the respondent for. Default: the one served.", rich_help_panel=SIDES_PANEL
     ),
 ]
+SimulatorApiOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=WEIGHT]",
+        help="Ask this chat API for the simulator, by its name in the operator's file, instead of an engine; its "
+        "profile is then roleplay unless you name another. Give it again for several at once: each conversation stays "
+        "with one of them, as often as their weights (1) say.",
+        show_default=False,
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
+RespondentApiOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=WEIGHT]",
+        help="The same for the respondent: OpenAI, Azure, llama.cpp, ..., see docs/outside-apis.md. Its profile is "
+        "then chat unless you name another.",
+        show_default=False,
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="AMOUNT",
+        help="Pause before more than this is spent on chat APIs, in the currency of the operator's prices; "
+        "`platolm runs resume RUN --budget MORE` goes on. Default: no limit.",
+        show_default=False,
+        rich_help_panel=SIDES_PANEL,
+    ),
+]
 TemperatureOption = Annotated[
     float | None,
     typer.Option(
         metavar="T",
-        help=f"Sampling temperature of both sides. Default: {DEFAULT_TEMPERATURE}.",
+        help="Sampling temperature of both sides. "
+        f"Default: the profile's, {DEFAULT_TEMPERATURE} for socratic and platolm.",
         rich_help_panel=SIDES_PANEL,
     ),
 ]

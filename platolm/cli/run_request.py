@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from platolm.cli.console import print_bad_lines, print_notice
 from platolm.errors import BadLine, InputError
+from platolm.sampling import Sampling
 from platolm.seeds import SeedFile, read_seeds
-from platolm.spec import Endings, RunRequest, Sampling, Seed, SeedMode
+from platolm.spec import Endings, RunRequest, RunSpec, Seed, SeedMode
 from platolm.spec_file import SpecDraft, read_spec_file
 
 DEFAULT_FREE_CONVERSATIONS = 64
+API_PROFILES = {"simulator": "roleplay", "respondent": "chat"}
+"""Of sides that ask chat APIs, where nothing else is said: the others' models speak formats of their own."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,18 @@ def compose(
     """
     draft = SpecDraft() if spec_path is None else read_spec_file(spec_path)
     draft = draft.with_values({path: value for path, value in values.items() if value is not None})
+    for side, profile in API_PROFILES.items():
+        if draft.has(f"{side}.apis"):
+            draft = _with_default(draft, f"{side}.profile", profile)
     seeds = seeds or draft.seeds
     if seeds is not None:
-        draft = _with_default(draft, "seed_mode", SeedMode.QUESTION.value)
+        mode = SeedMode.CONTINUE if draft.has("from_turn") else SeedMode.QUESTION
+        draft = _with_default(draft, "seed_mode", mode.value)
     provisional = _with_default(draft, "conversations", 1).spec()
-    seed_file = _read_seed_file(seeds, provisional.seed_mode, skip_bad=skip_bad)
+    seed_file = _read_seed_file(seeds, provisional, skip_bad=skip_bad)
     num_default = len(seed_file.seeds) * provisional.repeats or DEFAULT_FREE_CONVERSATIONS
     spec = _with_default(draft, "conversations", num_default).spec()
-    return Composed(RunRequest(spec=spec, seeds=seed_file.seeds), seeds, tuple(seed_file.bad_lines))
+    return Composed(_request(spec, seed_file.seeds), seeds, tuple(seed_file.bad_lines))
 
 
 def build_request(
@@ -69,7 +78,7 @@ def build_request(
     values = {"seed_mode": seed_mode.value, "seed": seed, "endings": endings.model_dump(mode="json"), **sides}
     number = conversations or len(seeds) or DEFAULT_FREE_CONVERSATIONS
     spec = SpecDraft().with_values({"conversations": number, **values}).spec()
-    return RunRequest(spec=spec, seeds=list(seeds))
+    return _request(spec, seeds)
 
 
 def say_what_differs(composed: Composed) -> None:
@@ -82,15 +91,24 @@ def say_what_differs(composed: Composed) -> None:
         print_notice(f"{spec.conversations:,} conversations from {num_seeds:,} seeds: used again in turn")
 
 
+def _request(spec: RunSpec, seeds: Sequence[Seed]) -> RunRequest:
+    try:
+        return RunRequest(spec=spec, seeds=list(seeds))
+    except ValidationError as error:
+        reasons = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise InputError(reasons) from None
+
+
 def _with_default(draft: SpecDraft, path: str, value: Any) -> SpecDraft:
     return draft if draft.has(path) else draft.with_values({path: value})
 
 
-def _read_seed_file(seeds: Path | None, mode: SeedMode, *, skip_bad: bool) -> SeedFile:
+def _read_seed_file(seeds: Path | None, spec: RunSpec, *, skip_bad: bool) -> SeedFile:
+    mode = spec.seed_mode
     if mode is SeedMode.FREE:
         if seeds is not None:
             raise InputError(f"seed mode free takes no --seeds ({seeds}): the simulator opens by itself")
         return SeedFile([])
     if seeds is None:
         raise InputError(f"seed mode {mode} needs a --seeds file")
-    return read_seeds(seeds, mode, skip_bad=skip_bad)
+    return read_seeds(seeds, mode, skip_bad=skip_bad, from_turn=spec.from_turn)

@@ -30,6 +30,8 @@ UP_EPILOG = """Examples:
     platolm up
 
     platolm up --simulator-model runs/socratic --respondent-model runs/platolm --data-dir /data/platolm
+
+    platolm up --shared-engine --base-model BASE --simulator-model runs/s/adapter --respondent-model runs/p/adapter
 """
 
 _COLOURS = {
@@ -47,6 +49,14 @@ def up(
     respondent_model: Annotated[
         str | None, typer.Option(help="The respondent's model folder or hub name. [default: the demo model]")
     ] = None,
+    shared_engine: Annotated[
+        bool | None,
+        typer.Option("--shared-engine", help="One engine for both sides: their models are LoRA adapters of one base."),
+    ] = None,
+    base_model: Annotated[
+        str | None,
+        typer.Option(help="With --shared-engine: the base that the adapters were trained on. [default: the demo's]"),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Runs, datasets and Redis's files. [default: data]")] = None,
     log_dir: Annotated[
         Path | None, typer.Option(help="The processes' logs. [default: logs in the data folder]")
@@ -60,7 +70,7 @@ def up(
     respondent_engine_port: Annotated[int | None, typer.Option(help="The respondent's engine. [default: 8012]")] = None,
     redis_port: Annotated[int | None, typer.Option(help="The embedded Redis. [default: 6390]")] = None,
     kv_cache_gib: Annotated[
-        int | None, typer.Option(help="KV cache of each engine in GiB, without a GPU. [default: 1]")
+        int | None, typer.Option(help="KV cache of each side in GiB, without a GPU. [default: 1]")
     ] = None,
     engine_threads: Annotated[
         int | None,
@@ -142,10 +152,16 @@ async def running_stack(settings: LocalStackSettings, console: Console) -> Async
         await stack.__aexit__(None, None, None)
 
 
+def dashboard_url(settings: LocalStackSettings) -> str:
+    """Where a browser finds the stack."""
+    return f"http://{HOST}:{settings.api_port}/"
+
+
 def addresses(settings: LocalStackSettings) -> str:
     """What a person wants to know once everything runs."""
     return f"""
-API and dashboard  http://{HOST}:{settings.api_port}
+dashboard          {dashboard_url(settings)}   (watch, start runs, talk)
+API                http://{HOST}:{settings.api_port}/v1   (described at /docs)
 simulator          http://{HOST}:{settings.simulator_port}/v1   (writes the user's turns)
 respondent         http://{HOST}:{settings.respondent_port}/v1   (answers as the assistant)
 logs               {settings.logs}

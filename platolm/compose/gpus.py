@@ -8,7 +8,7 @@ service is otherwise is taken from the Compose files themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from platolm.storage import write_atomically
 COMPOSE_FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
 """What the override stands on, in the order of `docker compose -f`."""
 
+SHARED_FILES = (*COMPOSE_FILES, "docker-compose.shared.yml")
+"""The same where each engine serves both sides."""
+
 DEFAULT_OUT = "docker-compose.gpus.yml"
 
 _MARK = "# Written by `platolm compose gpus"
@@ -30,24 +33,27 @@ _NOT_OF_ONE = ("scale", "container_name", "ports", "profiles")
 """What holds for a service as a whole, not for one of its engines."""
 
 
-def gpus_override(folder: Path, engines: Sequence[PlacedEngine], *, command: str, out: Path) -> str:
-    """The override's text.
+def gpus_override(
+    folder: Path, engines: Sequence[PlacedEngine], *, command: str, out: Path, names: Sequence[str] = COMPOSE_FILES
+) -> str:
+    """The override's text. A side without an engine stays the service that it is.
 
     Args:
         folder: holds the Compose files.
         command: with which it was asked for; stands in the first line.
         out: where the text will lie; named in the line that starts the stack.
+        names: the Compose files that the override stands on.
 
     Raises:
         InputError: a Compose file is missing, cannot be read, or does not have the services.
     """
-    files = [_read(folder / name) for name in COMPOSE_FILES]
-    sides = {side: _service(files, side) for side in (SIMULATOR, RESPONDENT)}
+    files = {name: _read(folder / name) for name in names}
+    sides = {engine.side: _service(files, engine.side) for engine in engines}
     services: dict[str, Service] = {side: {"scale": 0} for side in sides}
     for position, engine in enumerate(engines):
         neighbours = [other.service for other in engines[:position] if other.gpu == engine.gpu]
         services[engine.service] = _engine_service(sides[engine.side], engine, neighbours)
-    return _head(engines, command, out) + dump_yaml("services", services)
+    return _head(engines, command, up_command(out, names), names) + dump_yaml("services", services)
 
 
 def write_override(path: Path, text: str) -> None:
@@ -62,21 +68,21 @@ def write_override(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-def up_command(out: Path) -> str:
+def up_command(out: Path, names: Sequence[str] = COMPOSE_FILES) -> str:
     """The line that starts the stack with the override."""
-    return " ".join(["docker compose", *(f"-f {name}" for name in (*COMPOSE_FILES, out)), "up -d"])
+    return " ".join(["docker compose", *(f"-f {name}" for name in (*names, out)), "up -d"])
 
 
-def compose_file_line(out: Path) -> str:
+def compose_file_line(out: Path, names: Sequence[str] = COMPOSE_FILES) -> str:
     """The line of `.env` with which every `docker compose` command uses the override."""
-    return f"COMPOSE_FILE={':'.join((*COMPOSE_FILES, str(out)))}"
+    return f"COMPOSE_FILE={':'.join((*names, str(out)))}"
 
 
-def _head(engines: Sequence[PlacedEngine], command: str, out: Path) -> str:
+def _head(engines: Sequence[PlacedEngine], command: str, start: str, names: Sequence[str]) -> str:
     lines = [
         f"{_MARK}{command.removeprefix('platolm compose gpus')}`.",
-        f"# Give that command again, rather than change this file, also when {' or '.join(COMPOSE_FILES)} has changed.",
-        f"# To start: {up_command(out)}",
+        f"# Give that command again, rather than change this file, also when {' or '.join(names)} has changed.",
+        f"# To start: {start}",
         *(f"# {engine.service}: GPU {engine.gpu}, {engine.memory:.2f} of its memory" for engine in engines),
     ]
     return "\n".join(lines) + "\n"
@@ -113,12 +119,12 @@ def _unshared(service: Service) -> Service:
     return copied
 
 
-def _service(files: Sequence[dict[str, Any]], name: str) -> Service:
+def _service(files: Mapping[str, dict[str, Any]], name: str) -> Service:
     merged: Service = {}
-    for content in files:
+    for content in files.values():
         merged = merge_services(merged, (content.get("services") or {}).get(name) or {})
     if not merged:
-        raise InputError(f"{' and '.join(COMPOSE_FILES)} have no service {name}: use those that came with the project")
+        raise InputError(f"{' and '.join(files)} have no service {name}: use those that came with the project")
     return merged
 
 

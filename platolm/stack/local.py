@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
-from platolm.errors import StackError
+from platolm.errors import InputError, StackError
 from platolm.stack.checks import check_data_dir, check_ports, free_ports, stack_lock
 from platolm.stack.plan import WORKER, ProcessPlan, plan
 from platolm.stack.process import ProcessState, ProcessStatus, StackProcess
@@ -19,6 +19,9 @@ from platolm.stack.tokens import require_same_tokens
 OnChange = Callable[[ProcessStatus], None]
 Planner = Callable[[LocalStackSettings], Sequence[ProcessPlan]]
 ResultT = TypeVar("ResultT")
+
+_ON_THEIR_WAY_S = 0.5
+"""For requests whose connections were passed on to the old server: it closes those that have not said anything yet."""
 
 
 class LocalStack:
@@ -104,9 +107,13 @@ class LocalStack:
             models: folder or hub name by server, `simulator` or `respondent`.
 
         Raises:
-            InputError: a model's tokenizer is another than that of the model before it.
+            InputError: a model's tokenizer is another than that of the model before it, or both sides share an engine.
             StackError: a new server did not come up; the side serves the model it served before.
         """
+        if self.settings.shared_engine:
+            raise InputError(
+                "both sides share one engine, whose adapters stay: stop the stack, and start it with the new adapters"
+            )
         async with self._replacing:
             for name, model in models.items():
                 await require_same_tokens(getattr(self._serving, f"{name}_model"), model)
@@ -123,7 +130,12 @@ class LocalStack:
         self._beside.add(old)
         self._adopt(new, changed)
         await self._start_worker()
-        await asyncio.gather(self._lead_to(name, port, old.plan.grace_s), self._retire(old))
+        if name in self._relays:
+            self._relays[name].target = port
+            await asyncio.sleep(_ON_THEIR_WAY_S)
+            await self._retire(old)
+        else:
+            await asyncio.gather(self._take_over(name, port, old.plan.grace_s), self._retire(old))
 
     async def _replace_in_place(self, name: str, changed: LocalStackSettings) -> None:
         old = self._processes[name]
@@ -175,13 +187,10 @@ class LocalStack:
         """A new one, which asks the engines what they serve, tells the API, and loads tokenizers anew."""
         await self._serve(self._planned(self._serving)[WORKER])
 
-    async def _lead_to(self, name: str, port: int, timeout_s: float) -> None:
-        """Have the side's public port lead to another; it is taken over when the first server lets go of it."""
-        if name in self._relays:
-            self._relays[name].target = port
-        else:
-            public = getattr(self.settings, f"{name}_port")
-            self._relays[name] = await Relay.open(public, port, timeout_s=timeout_s)
+    async def _take_over(self, name: str, port: int, timeout_s: float) -> None:
+        """Have the side's public port lead to another as soon as the first server lets go of it."""
+        public = getattr(self.settings, f"{name}_port")
+        self._relays[name] = await Relay.open(public, port, timeout_s=timeout_s)
 
     def _planned(self, settings: LocalStackSettings) -> dict[str, ProcessPlan]:
         return {one.name: one for one in self._planner(settings)}

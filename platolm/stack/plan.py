@@ -9,13 +9,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from platolm.errors import StackError
+from platolm.stack.adapters import engine_args, read_adapter
 from platolm.stack.demo import REPOSITORY
 from platolm.stack.settings import HOST, LocalStackSettings, flag_of
 
 REDIS, SIMULATOR, RESPONDENT = "redis", "simulator", "respondent"
 API, WRITER, WORKER = "api", "writer", "worker"
+SERVED_NAMES: Mapping[str, str] = {SIMULATOR: "socratic", RESPONDENT: "platolm"}
+"""What the two sides' adapters are called at a shared engine and at their gateways."""
+
 _GRACE_MARGIN_S = 15.0
 _REDIS_GRACE_S = 10.0
 
@@ -40,17 +45,17 @@ class ProcessPlan:
 
 
 def plan(settings: LocalStackSettings, *, num_cores: int | None = None) -> list[ProcessPlan]:
-    """The processes, in the order of starting; nothing is started or looked at on disk but Redis's binary.
+    """The processes, in the order of starting; nothing is started, and only Redis's binary and adapters are looked at.
 
     Raises:
         StackError: a model is not named, or there is no Redis to run.
+        InputError: an adapter of a shared engine is none.
     """
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
-    threads = settings.engine_threads or max(1, (cores - 1) // 2)  # engines that share a core spin against one another
+    servers = _sharing_servers if settings.shared_engine else _own_servers
     return [
         _redis(settings),
-        _model_server(settings, SIMULATOR, settings.simulator_model, threads),
-        _model_server(settings, RESPONDENT, settings.respondent_model, threads),
+        *servers(settings, cores),
         _api(settings),
         _writer(settings),
         _worker(settings),
@@ -96,31 +101,76 @@ def _redis(settings: LocalStackSettings) -> ProcessPlan:
     )
 
 
-def _model_server(settings: LocalStackSettings, name: str, model: str | None, threads: int) -> ProcessPlan:
+def _own_servers(settings: LocalStackSettings, num_cores: int) -> list[ProcessPlan]:
+    """Each side with an engine of its own."""
+    threads = settings.engine_threads or max(1, (num_cores - 1) // 2)  # engines on one core spin against one another
+    return [
+        _model_server(settings, name, _model(settings, f"{name}_model"), _engine(settings, name, threads))
+        for name in (SIMULATOR, RESPONDENT)
+    ]
+
+
+def _sharing_servers(settings: LocalStackSettings, num_cores: int) -> list[ProcessPlan]:
+    """One engine for both: the simulator's server starts it with both adapters, the respondent's asks it.
+
+    It has what two engines would have had, of the KV cache, of a GPU's memory and of the cores.
+    """
+    base = _model(settings, "base_model")
+    adapters = {served: read_adapter(_model(settings, f"{name}_model")) for name, served in SERVED_NAMES.items()}
+    owner = _engine(settings, SIMULATOR, settings.engine_threads or max(1, num_cores - 1)) | {
+        "KV_CACHE_GIB": 2 * settings.kv_cache_gib,
+        "GPU_MEMORY_UTILIZATION": min(1.0, 2 * settings.gpu_memory_utilization),
+        "ENGINE_ARGS": engine_args(adapters),
+        "SERVED_MODEL_NAME": SERVED_NAMES[SIMULATOR],
+    }
+    asker = {"ENGINE_URL": _engine_url(settings, SIMULATOR), "SERVED_MODEL_NAME": SERVED_NAMES[RESPONDENT]}
+    return [
+        _model_server(settings, SIMULATOR, base, owner),
+        _model_server(settings, RESPONDENT, base, asker, after=(SIMULATOR,)),
+    ]
+
+
+def _model(settings: LocalStackSettings, field_name: str) -> str:
+    model: str | None = getattr(settings, field_name)
     if model is None:
-        raise StackError(f"there is no demo model here: name one with {flag_of(name + '_model')} FOLDER")
+        raise StackError(f"there is no demo model here: name one with {flag_of(field_name)} FOLDER")
+    return model
+
+
+def _engine(settings: LocalStackSettings, name: str, threads: int) -> dict[str, Any]:
+    """Settings of a server that starts an engine of its own."""
+    return {
+        "ENGINE_PORT": getattr(settings, f"{name}_engine_port"),
+        "ENGINE_LOG": settings.logs / f"{name}-engine.log",
+        "ENGINE_THREADS": threads,
+        "KV_CACHE_GIB": settings.kv_cache_gib,
+        "GPU_MEMORY_UTILIZATION": settings.gpu_memory_utilization,
+    }
+
+
+def _model_server(
+    settings: LocalStackSettings, name: str, model: str, engine: Mapping[str, Any], after: tuple[str, ...] = ()
+) -> ProcessPlan:
     port = getattr(settings, f"{name}_port")
     prefix = f"PLATOLM_{name.upper()}_"
     values = {
         "MODEL": model,
         "HOST": HOST,
         "PORT": port,
-        "ENGINE_PORT": getattr(settings, f"{name}_engine_port"),
-        "ENGINE_LOG": settings.logs / f"{name}-engine.log",
-        "ENGINE_THREADS": threads,
-        "KV_CACHE_GIB": settings.kv_cache_gib,
-        "GPU_MEMORY_UTILIZATION": settings.gpu_memory_utilization,
         "STARTUP_TIMEOUT_S": settings.startup_timeout_s,
         "DRAIN_TIMEOUT_S": settings.drain_timeout_s,
+        **engine,
     }
+    ports = [f"{name}_port", *([f"{name}_engine_port"] if "ENGINE_PORT" in engine else [])]
     return ProcessPlan(
         name,
         (sys.executable, "-m", f"services.{name}"),
         ready_url=f"http://{HOST}:{port}/readyz",
         log_path=settings.logs / f"{name}.log",
         env=_python_env() | {prefix + key: str(value) for key, value in values.items()},
+        after=after,
         grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
-        ports=_ports(settings, f"{name}_port", f"{name}_engine_port"),
+        ports=_ports(settings, *ports),
     )
 
 
@@ -130,6 +180,8 @@ def _api(settings: LocalStackSettings) -> ProcessPlan:
         "PLATOLM_API_PORT": str(settings.api_port),
         "PLATOLM_API_REDIS_URL": _redis_url(settings),
         "PLATOLM_API_DATA_DIR": str(settings.data_dir.resolve()),
+        "PLATOLM_API_SIMULATOR_URL": f"http://{HOST}:{settings.simulator_port}/v1",
+        "PLATOLM_API_RESPONDENT_URL": f"http://{HOST}:{settings.respondent_port}/v1",
     }
     return ProcessPlan(
         API,
@@ -167,8 +219,7 @@ def _writer(settings: LocalStackSettings) -> ProcessPlan:
 def _worker(settings: LocalStackSettings) -> ProcessPlan:
     env = {
         "PLATOLM_WORKER_REDIS_URL": _redis_url(settings),
-        "PLATOLM_WORKER_SIMULATOR_URLS": f"http://{HOST}:{settings.simulator_engine_port}/v1",
-        "PLATOLM_WORKER_RESPONDENT_URLS": f"http://{HOST}:{settings.respondent_engine_port}/v1",
+        **_engines_of_worker(settings),
         "PLATOLM_WORKER_HEALTH_HOST": HOST,
         "PLATOLM_WORKER_HEALTH_PORT": str(settings.worker_health_port),
         "PLATOLM_WORKER_DRAIN_TIMEOUT_S": str(settings.drain_timeout_s),
@@ -184,6 +235,19 @@ def _worker(settings: LocalStackSettings) -> ProcessPlan:
         max_restarts=settings.max_restarts,
         ports=_ports(settings, "worker_health_port"),
     )
+
+
+def _engines_of_worker(settings: LocalStackSettings) -> dict[str, str]:
+    """Where the worker finds each side, and by which name at an engine that serves both."""
+    if not settings.shared_engine:
+        return {f"PLATOLM_WORKER_{name.upper()}_URLS": _engine_url(settings, name) for name in (SIMULATOR, RESPONDENT)}
+    one = _engine_url(settings, SIMULATOR)
+    urls = {f"PLATOLM_WORKER_{name.upper()}_URLS": one for name in SERVED_NAMES}
+    return urls | {f"PLATOLM_WORKER_{name.upper()}_MODEL": served for name, served in SERVED_NAMES.items()}
+
+
+def _engine_url(settings: LocalStackSettings, name: str) -> str:
+    return f"http://{HOST}:{getattr(settings, f'{name}_engine_port')}/v1"
 
 
 def _redis_dir(settings: LocalStackSettings) -> Path:

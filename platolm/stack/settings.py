@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from platolm.stack.demo import demo_model
+from platolm.stack.demo import demo_adapter, demo_model
 
 HOST = "127.0.0.1"
 PORT_FIELDS = (
@@ -22,6 +23,11 @@ PORT_FIELDS = (
     "worker_health_port",
     "writer_health_port",
 )
+
+
+def _demo_side(name: str) -> Callable[[dict[str, Any]], str | None]:
+    """A side's model in the demo: its own, or its adapter where both sides share an engine."""
+    return lambda given: demo_adapter(name) if given.get("shared_engine") else demo_model(name)
 
 
 class LocalStackSettings(BaseSettings):
@@ -37,20 +43,29 @@ class LocalStackSettings(BaseSettings):
     simulator_engine_port: int = Field(8011, ge=1, le=65535, description="the simulator's inner engine")
     respondent_engine_port: int = Field(8012, ge=1, le=65535, description="the respondent's inner engine")
     redis_port: int = Field(6390, ge=1, le=65535, description="the embedded Redis")
+    shared_engine: bool = Field(
+        False, description="one engine for both sides: the models are LoRA adapters (folders) of base_model"
+    )
+    base_model: str | None = Field(
+        default_factory=lambda: demo_model("base"),
+        description="what the adapters of a shared engine were trained on; default: the demo's base",
+    )
     simulator_model: str | None = Field(
-        default_factory=lambda: demo_model("socratic"), description="model folder or hub name; default: the demo model"
+        default_factory=_demo_side("socratic"), description="model folder or hub name; default: the demo model"
     )
     respondent_model: str | None = Field(
-        default_factory=lambda: demo_model("platolm"), description="model folder or hub name; default: the demo model"
+        default_factory=_demo_side("platolm"), description="model folder or hub name; default: the demo model"
     )
     data_dir: Path = Field(Path("data"), description="runs, datasets and Redis's files")
     log_dir: Path | None = Field(None, description="the processes' logs; default: logs in the data folder")
-    kv_cache_gib: int = Field(1, ge=1, description="KV cache of each engine in GiB, without a GPU")
+    kv_cache_gib: int = Field(
+        1, ge=1, description="KV cache of each side in GiB, without a GPU; a shared engine has both sides'"
+    )
     engine_threads: int | None = Field(
         None, ge=1, description="threads of each engine without a GPU; default: an equal part of all cores but one"
     )
     gpu_memory_utilization: float = Field(
-        0.45, gt=0, le=1, description="share of the GPU's memory for each engine: the two live on one GPU here"
+        0.45, gt=0, le=1, description="share of the GPU's memory for each side: the two live on one GPU here"
     )
     startup_timeout_s: float = Field(600.0, gt=0, description="time for everything to come up")
     drain_timeout_s: float = Field(10.0, ge=0, description="time for what is in flight when stopping")
@@ -62,6 +77,12 @@ class LocalStackSettings(BaseSettings):
         twice = sorted(port for port, count in uses.items() if count > 1)
         if twice:
             raise ValueError(f"two processes were given port {', '.join(map(str, twice))}")
+        return self
+
+    @model_validator(mode="after")
+    def _base_is_of_use(self) -> Self:
+        if "base_model" in self.model_fields_set and not self.shared_engine:
+            raise ValueError("--base-model is the base of the adapters of --shared-engine: give both or neither")
         return self
 
     @property

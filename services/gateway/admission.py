@@ -1,4 +1,4 @@
-"""The door of `/v1`: refuses while draining and beyond the bound, counts what is in flight, logs each request."""
+"""The door of `/v1` and `/generate`: refuses while draining and beyond the bound, counts and logs each request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from platolm.simulators.guardrails import Fault, Step
 from services.gateway.errors import RequestError, unavailable
 from services.gateway.state import ServerState
 
 log = structlog.get_logger()
 _GUARDED = "/v1/"
-_ROUTES = ("/v1/models", "/v1/chat/completions", "/v1/completions")
+GENERATE = "/generate"
+_ROUTES = ("/v1/models", "/v1/chat/completions", "/v1/completions", GENERATE)
 
 
 class GatewayMetrics:
@@ -27,6 +29,15 @@ class GatewayMetrics:
             "platolm_gateway_requests", "Requests answered", ["route", "status"], registry=self.registry
         )
         self.in_flight = Gauge("platolm_gateway_requests_in_flight", "Requests in flight", registry=self.registry)
+        self.faults = Counter(
+            "platolm_gateway_faults",
+            "Faults that a simulator's guardrails found, and what became of the utterance",
+            ["fault", "step"],
+            registry=self.registry,
+        )
+
+    def count_fault(self, fault: Fault, step: Step) -> None:
+        self.faults.labels(fault.value, step.value).inc()
 
 
 class Admission:
@@ -39,7 +50,7 @@ class Admission:
         self._max_in_flight = max_in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(_GUARDED):
+        if scope["type"] != "http" or not _is_guarded(scope["path"]):
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
@@ -84,6 +95,10 @@ class Admission:
         log.info(
             "request", method=scope["method"], route=route, status=status, took_s=round(time.monotonic() - started, 3)
         )
+
+
+def _is_guarded(path: str) -> bool:
+    return path == GENERATE or path.startswith(_GUARDED)
 
 
 def error_response(error: RequestError) -> JSONResponse:

@@ -15,29 +15,37 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from platolm import __version__
-from platolm.tokenizer import TextTokenizer
-from services.gateway.admission import Admission, GatewayMetrics, error_response
+from platolm.conversation import USER
+from platolm.simulators.formats import PromptTokenizer
+from services.gateway import reference
+from services.gateway.admission import GENERATE, Admission, GatewayMetrics, error_response
 from services.gateway.client import engine_client
 from services.gateway.errors import ClientGoneError, RequestError
 from services.gateway.generation import Generation
 from services.gateway.keys import check_authorization
 from services.gateway.settings import GatewaySettings
+from services.gateway.sides import side_of
 from services.gateway.state import ServerState
 from services.gateway.watch import watch_engine
 
 _CLIENT_CLOSED_REQUEST = 499
 
 
-def create_app(settings: GatewaySettings, tokenizer: TextTokenizer, state: ServerState) -> FastAPI:
-    """The app; its lifespan opens the engine client and the engine's watch."""
+def create_app(settings: GatewaySettings, tokenizer: PromptTokenizer, state: ServerState) -> FastAPI:
+    """The app; its lifespan opens the engine client and the engine's watch.
+
+    Raises:
+        TokenizerError: the tokenizer lacks what the profile's prompts are made of.
+    """
     metrics = GatewayMetrics()
+    side = side_of(settings, tokenizer)
     started = int(time.time())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         key = settings.engine_api_key.get_secret_value() if settings.engine_api_key is not None else None
         async with engine_client(settings.engine_base_url, api_key=key, timeout_s=settings.request_timeout_s) as client:
-            app.state.generation = Generation(settings, tokenizer, client, state)
+            app.state.generation = Generation(settings, tokenizer, side, client, state, metrics.count_fault)
             app.state.client = client
             watch = asyncio.create_task(watch_engine(client, settings, tokenizer, state))
             try:
@@ -57,6 +65,8 @@ def create_app(settings: GatewaySettings, tokenizer: TextTokenizer, state: Serve
     app.add_middleware(Admission, state=state, metrics=metrics, max_in_flight=settings.max_in_flight)
     _add_error_handlers(app)
     _add_openai_routes(app, settings, started)
+    if side.speaker == USER:
+        _add_original_route(app, settings)
     _add_health_routes(app, settings, state, metrics)
     return app
 
@@ -78,17 +88,25 @@ def _add_openai_routes(app: FastAPI, settings: GatewaySettings, started: int) ->
         generation.check_model(name)
         return generation.model_card(created=started)
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", **reference.CHAT)
     async def chat_completions(request: Request) -> Response:
         check(request)
         generation: Generation = request.app.state.generation
         return await generation.chat(request)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", **reference.COMPLETION)
     async def completions(request: Request) -> Response:
         check(request)
         generation: Generation = request.app.state.generation
         return await generation.complete(request)
+
+
+def _add_original_route(app: FastAPI, settings: GatewaySettings) -> None:
+    @app.post(GENERATE, **reference.GENERATE)
+    async def generate(request: Request) -> Response:
+        check_authorization(request.headers.get("authorization"), settings.api_keys)
+        generation: Generation = request.app.state.generation
+        return await generation.generate(request)
 
 
 def _add_health_routes(

@@ -1,7 +1,9 @@
 """The engine's completion objects as OpenAI chat objects, whole or in chunks.
 
 The official SDK types a chat reply's role as `assistant` and refuses another in strict mode, so the wire role is
-`assistant` on both servers; who speaks is in the extension field `speaker` (`user` on the simulator).
+`assistant` on both servers; who speaks is in the extension field `speaker` (`user` on the simulator), and how it was
+prompted in `profile`. Whether the conversation is over is in another, `platolm`, beside a finish reason that is
+OpenAI's: see `utterances`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIRE_ROLE = "assistant"
+ENDING = "platolm"
+"""The extension field of a choice."""
 Json = dict[str, Any]
 
 
@@ -19,14 +23,14 @@ def chat_id(engine_id: str) -> str:
     return "chatcmpl-" + engine_id.removeprefix("cmpl-")
 
 
-def chat_object(reply: Mapping[str, Any], *, model: str, speaker: str, with_ids: bool) -> Json:
+def chat_object(reply: Mapping[str, Any], *, model: str, speaker: str, profile: str, with_ids: bool) -> Json:
     """A `chat.completion` from the engine's `text_completion`."""
     result: Json = {
         "id": chat_id(reply["id"]),
         "object": "chat.completion",
         "created": reply["created"],
         "model": model,
-        "choices": [_choice(choice, speaker, with_ids=with_ids) for choice in reply["choices"]],
+        "choices": [_choice(choice, speaker, profile, with_ids=with_ids) for choice in reply["choices"]],
         "usage": reply["usage"],
     }
     if with_ids:
@@ -34,14 +38,16 @@ def chat_object(reply: Mapping[str, Any], *, model: str, speaker: str, with_ids:
     return result
 
 
-def _choice(choice: Mapping[str, Any], speaker: str, *, with_ids: bool) -> Json:
+def _choice(choice: Mapping[str, Any], speaker: str, profile: str, *, with_ids: bool) -> Json:
     result: Json = {
         "index": choice["index"],
-        "message": {"role": WIRE_ROLE, "content": choice["text"], "speaker": speaker},
+        "message": {"role": WIRE_ROLE, "content": choice["text"], "speaker": speaker, "profile": profile},
         "logprobs": None,
         "finish_reason": choice["finish_reason"],
         "stop_reason": choice.get("stop_reason"),
     }
+    if ENDING in choice:
+        result[ENDING] = choice[ENDING]
     if with_ids:
         result["token_ids"] = choice.get("token_ids")
     return result
@@ -53,6 +59,7 @@ class ChatChunks:
 
     model: str
     speaker: str
+    profile: str
     with_ids: bool
     include_usage: bool
     _begun: set[int] = field(default_factory=set)
@@ -71,7 +78,8 @@ class ChatChunks:
         chunks = []
         if index not in self._begun:
             self._begun.add(index)
-            first = self._chunk(event, index, {"role": WIRE_ROLE, "content": "", "speaker": self.speaker})
+            who = {"speaker": self.speaker, "profile": self.profile}
+            first = self._chunk(event, index, {"role": WIRE_ROLE, "content": "", **who})
             if self.with_ids:
                 first["prompt_token_ids"] = choice.get("prompt_token_ids")
             chunks.append(first)
@@ -84,6 +92,8 @@ class ChatChunks:
             last = self._chunk(event, index, {})
             last["choices"][0]["finish_reason"] = choice["finish_reason"]
             last["choices"][0]["stop_reason"] = choice.get("stop_reason")
+            if ENDING in choice:
+                last["choices"][0][ENDING] = choice[ENDING]
             chunks.append(last)
         return chunks
 

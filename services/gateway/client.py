@@ -54,9 +54,9 @@ class EngineClient:
         """
         async with self._post({**body, "stream": True}) as response:
             async for line in response.content:
-                data = line.removeprefix(b"data:").strip()
-                if line == data or not data:  # an empty line between events, or another field
+                if not line.startswith(b"data:"):  # an empty line between events, a comment, another field
                     continue
+                data = line.removeprefix(b"data:").strip()
                 if data == b"[DONE]":
                     return
                 event = json.loads(data)
@@ -69,8 +69,11 @@ class EngineClient:
         """`GET /v1/models`."""
         async with self._session.get(f"{self._base_url}/v1/models", timeout=_short()) as response:
             response.raise_for_status()
-            listed = await response.json()
-        return [EngineModel(entry["id"], int(entry["max_model_len"])) for entry in listed["data"]]
+            cards = {card["id"]: card for card in (await response.json())["data"]}
+        # An adapter that shares its engine has no length of its own there: its base, its `parent`, has.
+        return [
+            EngineModel(name, int(cards.get(card.get("parent"), card)["max_model_len"])) for name, card in cards.items()
+        ]
 
     async def healthy(self) -> bool:
         """Whether `GET /health` answers 200."""

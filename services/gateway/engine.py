@@ -14,12 +14,14 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
+from platolm import simulators
 from platolm.errors import PlatoLMError
 from platolm.stack.child import Command
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from services.gateway.client import ENGINE_KEEP_ALIVE_S
 from services.gateway.errors import FAILURE, MISUSE, StartError
 from services.gateway.settings import GatewaySettings
+from services.gateway.sides import side_of
 
 _STOP_GRACE_S = 10.0
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
@@ -65,7 +67,7 @@ def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
     if settings.tokenizer is not None:
         argv += ["--tokenizer", settings.tokenizer]
     argv += ["--host", settings.engine_host, "--port", str(settings.engine_port)]
-    argv += ["--generation-config", "vllm", "--enable-prompt-tokens-details"]
+    argv += ["--generation-config", _generation_config(settings), "--enable-prompt-tokens-details"]
     argv += [
         "--uvicorn-log-level",
         "warning",
@@ -81,6 +83,12 @@ def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
     else:
         argv += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
     return argv + shlex.split(settings.engine_args)
+
+
+def _generation_config(settings: GatewaySettings) -> str:
+    """Whose sampling defaults hold: vLLM's neutral ones, or the model's where its profile leaves sampling to it."""
+    profile = simulators.PROFILES.get(settings.profile_name)
+    return "auto" if profile is not None and profile.own_sampling else "vllm"
 
 
 def engine_env(settings: GatewaySettings, build: EngineBuild) -> dict[str, str]:
@@ -147,7 +155,9 @@ def check_and_load(settings: GatewaySettings) -> HubTokenizer:
         _check_weights(model)
         _check_port_free(settings.engine_host, settings.engine_port, "--engine-port")
     try:
-        return load_tokenizer(settings.tokenizer or model)
+        tokenizer = load_tokenizer(settings.tokenizer or model)
+        side_of(settings, tokenizer)
+        return tokenizer
     except PlatoLMError as error:
         raise StartError(str(error), exit_code=MISUSE) from error
 

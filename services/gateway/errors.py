@@ -12,6 +12,8 @@ from typing import Any
 
 MISUSE = 2
 FAILURE = 1
+NO_ROOM = "context_length_exceeded"
+"""The code of a conversation that fills the model's context."""
 
 
 class StartError(Exception):
@@ -73,6 +75,6 @@ def context_length_exceeded(num_prompt_tokens: int, limit: int) -> RequestError:
         400,
         f"This model's context is {limit} tokens and the conversation takes {num_prompt_tokens}: "
         "there is no room for another turn. Shorten the conversation.",
-        code="context_length_exceeded",
+        code=NO_ROOM,
         param="messages",
     )

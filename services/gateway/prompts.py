@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Message, from_openai
-from platolm.dyadic import DyadicProfile, prompt_ids
 from platolm.errors import ConversationError
 from platolm.tokenizer import TextTokenizer
 from services.gateway.errors import RequestError, context_length_exceeded
@@ -33,15 +32,15 @@ def read_messages(raw: Sequence[dict[str, Any]]) -> tuple[Message, ...]:
     return tuple(Message(SYSTEM, m.content) if m.role == DEVELOPER else m for m in messages)
 
 
-def check_next_speaker(messages: Sequence[Message], profile: DyadicProfile) -> None:
-    """A simulator opens or follows the assistant; a respondent follows the user.
+def check_next_speaker(messages: Sequence[Message], speaker: str) -> None:
+    """A simulator (speaker `user`) opens or follows the assistant; a respondent follows the user.
 
     Raises:
         RequestError: 400, it is not this side's turn.
     """
     spoken = [message for message in messages if message.role != SYSTEM]
     last = spoken[-1].role if spoken else None
-    if profile.target_role == USER and last == USER:
+    if speaker == USER and last == USER:
         raise RequestError(
             400,
             "This is a user simulator: it writes the next user message. End the conversation with an assistant "
@@ -49,24 +48,13 @@ def check_next_speaker(messages: Sequence[Message], profile: DyadicProfile) -> N
             code="wrong_last_role",
             param="messages",
         )
-    if profile.target_role == ASSISTANT and last != USER:
+    if speaker == ASSISTANT and last != USER:
         raise RequestError(
             400,
             "This is a respondent: it answers as the assistant. End the conversation with a user message.",
             code="wrong_last_role",
             param="messages",
         )
-
-
-def chat_prompt_ids(raw: Sequence[dict[str, Any]], profile: DyadicProfile, tokenizer: TextTokenizer) -> list[int]:
-    """The ids of a chat request's prompt; exactly the prefix that training sees.
-
-    Raises:
-        RequestError: 400, see `read_messages` and `check_next_speaker`.
-    """
-    messages = read_messages(raw)
-    check_next_speaker(messages, profile)
-    return prompt_ids(messages, profile, tokenizer)
 
 
 def completion_prompts(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from platolm.simulators import Told
 from services.gateway.errors import RequestError
 
 TokenId = Annotated[int, Field(ge=0)]
@@ -33,6 +34,35 @@ _PASSED = (
 
 class StreamOptions(BaseModel):
     include_usage: bool = False
+
+
+class ToldFields(BaseModel):
+    """What a simulator is told of the user it plays, beside the system messages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    intent: str | None = Field(None, description="what the user wants")
+    persona: str | None = Field(None, description="who the user is")
+    profile: str | None = Field(None, description="the user's profile in prose")
+    goal: str | None = Field(None, description="what the user wants to reach")
+    instruction: str | None = Field(None, description="a text with fields such as {persona}, in place of the profile's")
+
+    def as_told(self) -> Told:
+        return Told(**self.model_dump())
+
+
+class Wishes(BaseModel):
+    """`platolm` of a chat request: what OpenAI's API has no word for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_turns: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="utterances of both sides, before which an end is made again; the profile's own minimum holds too",
+    )
+    goodbye_probability: bool = Field(False, description="tell how likely the utterance was to be a goodbye")
 
 
 class _Request(BaseModel):
@@ -73,6 +103,8 @@ class ChatRequest(_Request):
     """`POST /v1/chat/completions`. Messages are read by `platolm.conversation`."""
 
     messages: list[dict[str, Any]]
+    told: ToldFields = ToldFields()
+    platolm: Wishes = Wishes()
     max_completion_tokens: int | None = Field(None, ge=1)
 
     @model_validator(mode="before")

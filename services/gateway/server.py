@@ -14,8 +14,8 @@ import structlog
 import uvicorn
 
 from platolm.errors import StackError
+from platolm.simulators.formats import PromptTokenizer
 from platolm.stack.child import ChildProcess
-from platolm.tokenizer import TextTokenizer
 from services.gateway.app import create_app
 from services.gateway.engine import check_and_load, engine_command, installed_build, listen
 from services.gateway.errors import FAILURE, StartError
@@ -65,7 +65,7 @@ def run(settings: GatewaySettings) -> int:
         return error.exit_code if isinstance(error, StartError) else FAILURE
 
 
-async def _serve(settings: GatewaySettings, tokenizer: TextTokenizer, sock: socket.socket) -> int:
+async def _serve(settings: GatewaySettings, tokenizer: PromptTokenizer, sock: socket.socket) -> int:
     signals = StopSignals()
     state = ServerState(startup_failure=asyncio.get_running_loop().create_future())
     engine = await _start_engine(settings)

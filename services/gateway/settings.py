@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from platolm.dyadic import PROFILES, DyadicProfile
+from platolm import simulators
+from platolm.dyadic import PLATOLM, SOCRATIC
 from services.secret_files import SecretFileSettings
 
 MIN_KEY_LENGTH = 8
@@ -24,10 +25,13 @@ class GatewaySettings(SecretFileSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
+    profiles: ClassVar[tuple[str, ...]] = (*simulators.names(), PLATOLM.name)
+    """What `profile` may be."""
+
     model: str | None = Field(None, description="model folder, or a name on the Hugging Face hub")
     tokenizer: str | None = Field(None, description="tokenizer folder or hub name, where it is not the model's")
     served_model_name: str = Field("model", description="the name that requests use", min_length=1)
-    profile: str = Field("platolm", description=f"dyadic profile to prompt with: {', '.join(PROFILES)}")
+    profile: str | None = Field(PLATOLM.name, description=f"profile to prompt with: {', '.join(profiles)}")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=1, le=65535, description="port to listen on")
     engine_host: str = Field("127.0.0.1", description="address of the inner engine (0.0.0.0 in a container)")
@@ -54,6 +58,9 @@ class GatewaySettings(SecretFileSettings):
     temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature where a request names none")
     top_p: float = Field(1.0, gt=0, le=1, description="top-p where a request names none")
     max_tokens: int = Field(512, ge=1, description="new tokens where a request names no limit")
+    guardrail_retries: int = Field(
+        3, ge=0, description="how often a simulator's utterance with a fault is made again; streamed ones never are"
+    )
     max_in_flight: int = Field(512, ge=1, description="requests at a time; one more is answered 429")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest request body")
     request_timeout_s: float = Field(600.0, gt=0, description="longest time one request may take")
@@ -65,9 +72,9 @@ class GatewaySettings(SecretFileSettings):
 
     @field_validator("profile")
     @classmethod
-    def _known_profile(cls, name: str) -> str:
-        if name not in PROFILES:
-            raise ValueError(f"no dyadic profile {name!r}: choose one of {', '.join(PROFILES)}")
+    def _known_profile(cls, name: str | None) -> str | None:
+        if name is not None and name not in cls.profiles:
+            raise ValueError(f"no profile {name!r} here: choose one of {', '.join(cls.profiles)}")
         return name
 
     @field_validator("api_keys")
@@ -95,8 +102,12 @@ class GatewaySettings(SecretFileSettings):
         return self
 
     @property
-    def dyadic_profile(self) -> DyadicProfile:
-        return PROFILES[self.profile]
+    def profile_name(self) -> str:
+        """The profile that is named, else that of the model's name, else Socratic's."""
+        if self.profile is not None:
+            return self.profile
+        known = simulators.profile_for(self.model) if self.model is not None else None
+        return known.name if known is not None else SOCRATIC.name
 
     @property
     def engine_base_url(self) -> str:

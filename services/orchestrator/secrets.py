@@ -85,7 +85,7 @@ def derived_files(values: Mapping[str, str]) -> dict[str, str]:
     keys = {f"platolm_{service}_api_keys": key for service in ("api", "simulator", "respondent")}
     url = f"redis://:{password}@redis:6379/0"
     urls = {f"platolm_{service}_redis_url": url for service in ("api", "writer", "worker")}
-    return {**keys, **urls, "redis.conf": f"requirepass {password}\n"}
+    return {**keys, "platolm_api_gateway_api_key": key, **urls, "redis.conf": f"requirepass {password}\n"}
 
 
 def _given(given: GivenSecrets, name: str) -> str | None:

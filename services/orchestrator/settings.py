@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.gateway.settings import check_key, split_keys
@@ -36,8 +37,36 @@ class ApiSettings(SecretFileSettings):
     allowed_outputs: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="fsspec URLs at or below which a spec may put its dataset; none: it may not"
     )
+    simulator_url: str = Field("http://127.0.0.1:8001/v1", description="model server that speaks as the user in talks")
+    respondent_url: str = Field("http://127.0.0.1:8002/v1", description="model server that answers in talks")
+    gateway_api_key: SecretStr | None = Field(None, description="key that these model servers ask for")
+    max_dialogues: int = Field(64, ge=1, description="talks that models speak in at a time; one more is answered 503")
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="addresses or networks of proxies whose X-Forwarded-* headers count; commas between"
+    )
+    chat_apis_file: Path | None = Field(
+        None, description="file of the chat APIs that a spec may name, as the workers have it; none: it may name none"
+    )
+    prices_file: Path | None = Field(None, description="price table of their models, for estimates and budgets")
     crash_at: str | None = Field(None, description="for tests: crash point and passing at which to die, NAME:N")
     log_level: str = "INFO"
+
+    @field_validator("chat_apis_file", "prices_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, path: object) -> object:
+        return path or None
+
+    @field_validator("simulator_url", "respondent_url")
+    @classmethod
+    def _is_model_server(cls, url: str) -> str:
+        if not _is_http(url):
+            raise ValueError(f"{url!r} is no address of a model server, such as http://host:8001/v1")
+        return url.rstrip("/")
+
+    @field_validator("gateway_api_key")
+    @classmethod
+    def _blank_is_none(cls, key: SecretStr | None) -> SecretStr | None:
+        return key if key is not None and key.get_secret_value().strip() else None
 
     @field_validator("allowed_endpoints", "allowed_outputs", mode="before")
     @classmethod
@@ -66,14 +95,21 @@ class WorkerSettings(SecretFileSettings, TracingSettings):
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WORKER_", extra="ignore")
 
     redis_url: str = DEFAULT_REDIS_URL
+    chat_apis_file: Path | None = Field(
+        None, description="file of the chat APIs that runs may ask, see docs/outside-apis.md; none: no chat APIs"
+    )
+    prices_file: Path | None = Field(None, description="price table of their models")
     simulator_urls: Annotated[list[str], NoDecode] = Field(
         default=["http://127.0.0.1:8011/v1"],
-        min_length=1,
-        description="engines' base URLs; a host stands for all its addresses",
+        description="engines' base URLs; a host stands for all its addresses; none: this side is chat APIs alone",
     )
-    respondent_urls: Annotated[list[str], NoDecode] = Field(default=["http://127.0.0.1:8012/v1"], min_length=1)
+    respondent_urls: Annotated[list[str], NoDecode] = Field(default=["http://127.0.0.1:8012/v1"])
     simulator_tokenizer: str | None = Field(None, description="folder or hub name; default: the engine's model")
     respondent_tokenizer: str | None = None
+    simulator_model: str | None = Field(
+        None, description="its name at engines that serve several; default: the first that they serve"
+    )
+    respondent_model: str | None = None
     max_in_flight: int = Field(256, ge=1, description="conversations at a time")
     lease_s: float = Field(10.0, gt=0.2, description="a worker silent for so long loses its claims")
     request_timeout_s: float = Field(600.0, gt=0)
@@ -92,9 +128,16 @@ class WorkerSettings(SecretFileSettings, TracingSettings):
     log_level: str = "INFO"
     crash_at: str | None = Field(None, description="for tests: crash point and passing at which to die, NAME:N")
 
+    @field_validator("chat_apis_file", "prices_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, path: object) -> object:
+        return path or None
+
     @field_validator("simulator_urls", "respondent_urls")
     @classmethod
-    def _are_http(cls, urls: list[str]) -> list[str]:
+    def _are_http(cls, urls: list[str], info: ValidationInfo) -> list[str]:
+        if not urls and info.data.get("chat_apis_file") is None:
+            raise PydanticCustomError("too_short", "name an engine, or chat APIs (PLATOLM_WORKER_CHAT_APIS_FILE)")
         for url in urls:
             if not _is_http(url):
                 raise ValueError(f"{url!r} is no address of an engine, such as http://host:8000/v1")

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -20,13 +21,16 @@ import uvloop
 from pydantic import ValidationError
 
 from platolm.conversation import ASSISTANT, USER
-from platolm.errors import MisconfiguredError, SpeakerError
+from platolm.engine_client import engine_session
+from platolm.errors import MisconfiguredError, SpeakerError, SpecError
 from platolm.runs import PausedBy
-from platolm.speakers import engine_session
 from services.logs import configure_logs
 from services.orchestrator.conversations.owned import OwnedConversations
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
+from services.orchestrator.conversations.watching import Watching
 from services.orchestrator.crash_points import arm, crash_point
+from services.orchestrator.engines.chat_apis import ChatApis
+from services.orchestrator.engines.chat_sides import ChatSides, open_chat_apis
 from services.orchestrator.engines.engine_watch import EngineWatch
 from services.orchestrator.engines.replicas import Pools, Replicas
 from services.orchestrator.engines.sides import SIDE_NAMES, Sides
@@ -35,7 +39,10 @@ from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.replicas import ReplicaReading
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import REDIS_AWAY, Claim, Claimed, LeaseLostError, Queue, open_redis, redis_patiently
+from services.orchestrator.queue.reports import REPORT_EVERY_S
+from services.orchestrator.series.reporting import worker_report
 from services.orchestrator.settings import WorkerSettings
+from services.secret_files import secrets_folder
 from services.tracing import Tracing, tracer
 
 logger = structlog.get_logger(__name__)
@@ -64,7 +71,8 @@ class Worker:
         self._drained = asyncio.Event()
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
-        self._around = Surroundings(queue, sides.pools, metrics, tracing, self.stopping)
+        self._watching = Watching(queue)
+        self._around = Surroundings(queue, sides.pools, metrics, tracing, self._watching, self.stopping)
         metrics.watch_in_flight(lambda: len(self._owned))
         metrics.watch_replicas(self._replica_readings)
 
@@ -83,6 +91,8 @@ class Worker:
                 group.create_task(self._heartbeat(), name="heartbeat"),
                 group.create_task(self._reclaimer(), name="reclaimer"),
                 group.create_task(self._refresher(), name="refresher"),
+                group.create_task(self._watching.keep_looking(self._drained), name="watching"),
+                group.create_task(self._reporter(), name="reporter"),
             ]
             conversations = group.create_task(self._claimer(group), name="claimer")
             await self.stopping.wait()
@@ -163,6 +173,13 @@ class Worker:
                 self._redis_is_away(error)
                 continue
             self._sides.forget(self._engines.active | self._owned.run_ids)
+
+    async def _reporter(self) -> None:
+        """Tell the API how this worker and its engines do; where Redis is away, nobody is there to hear it."""
+        while not self._drained.is_set():
+            with contextlib.suppress(*REDIS_AWAY):
+                await self._queue.report(self._name, worker_report(self._metrics, self._pools))
+            await asyncio.sleep(REPORT_EVERY_S)
 
     async def _claimer(self, group: asyncio.TaskGroup) -> None:
         """Refill at once when a conversation ends; look again after a while where nothing more was to be had."""
@@ -287,11 +304,14 @@ async def serve(settings: WorkerSettings) -> None:
     registry = process_registry()
     async with redis, session:
         replicas = Replicas(session, hang_after_s=settings.hang_after_s)
-        pools = Pools(replicas, {USER: settings.simulator_urls, ASSISTANT: settings.respondent_urls})
-        tokenizers = {USER: settings.simulator_tokenizer, ASSISTANT: settings.respondent_tokenizer}
         queue = Queue(redis)
-        tracing = tracer(settings, service="worker")
-        worker = Worker(settings, queue, Sides(pools, tokenizers), WorkerMetrics(registry), tracing)
+        apis = _chat_apis(settings, queue)
+        pools = Pools(replicas, {USER: settings.simulator_urls, ASSISTANT: settings.respondent_urls}, apis)
+        tokenizers = {USER: settings.simulator_tokenizer, ASSISTANT: settings.respondent_tokenizer}
+        models = {USER: settings.simulator_model, ASSISTANT: settings.respondent_model}
+        tracing, metrics = tracer(settings, service="worker"), WorkerMetrics(registry)
+        sides = Sides(pools, tokenizers, models, ChatSides(apis, queue.chat_use, metrics))
+        worker = Worker(settings, queue, sides, metrics, tracing)
 
         def stop() -> None:
             if not worker.stopping.is_set():
@@ -302,8 +322,24 @@ async def serve(settings: WorkerSettings) -> None:
             loop.add_signal_handler(number, stop)
         async with HealthServer(worker, settings.health_host, settings.health_port, registry=registry):
             await worker.run()
+        await apis.close()
         await queue.close()
         await asyncio.to_thread(tracing.close)
+
+
+def _chat_apis(settings: WorkerSettings, queue: Queue) -> ChatApis:
+    """The operator's chat APIs.
+
+    Raises:
+        SpecError: a file of theirs cannot be read, or is wrong.
+    """
+    return open_chat_apis(
+        settings.chat_apis_file,
+        settings.prices_file,
+        use=queue.chat_use,
+        environment=os.environ,
+        secrets_folder=secrets_folder(),
+    )
 
 
 def main(
@@ -325,7 +361,12 @@ def main(
     settings = WorkerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     configure_logs(settings.log_level, service="worker")
     arm(settings.crash_at)
-    uvloop.run(serve(settings))
+    try:
+        uvloop.run(serve(settings))
+    except SpecError as error:
+        for problem in error.problems:
+            print(f"error: {error.source}: {problem}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -15,11 +17,13 @@ class RespondentSettings(GatewaySettings):
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_RESPONDENT_", extra="forbid", frozen=True)
 
+    profiles: ClassVar[tuple[str, ...]] = (PLATOLM.name,)
+
     model: str | None = Field(
         default_factory=lambda: demo_model("platolm"),
         description="model folder, or a name on the Hugging Face hub; default: the demo model of a checkout",
     )
     served_model_name: str = Field("platolm", description="the name that requests use", min_length=1)
-    profile: str = Field(PLATOLM.name, description="dyadic profile to prompt with")
+    profile: str | None = Field(PLATOLM.name, description="profile to prompt with: platolm, the dyadic format")
     port: int = Field(8002, ge=1, le=65535, description="port to listen on")
     engine_port: int = Field(8012, ge=1, le=65535, description="port of the inner engine")

@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from platolm.conversation import ASSISTANT, USER
 from platolm.runs import conversation_id
@@ -27,6 +29,7 @@ from tests.redis_server import RedisServer
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CONVERSATIONS, MAX_TURNS, SEED = 48, 12, 2024
+WORKERS, IN_FLIGHT = 2, 12
 
 
 @dataclass
@@ -37,6 +40,23 @@ class Orchestrator:
     api: Api
     writer: Process
     workers: list[Process]
+    engines: list[str]
+
+    def generated(self) -> int:
+        """Utterances that the engines have finished since they began, whoever asked."""
+        pages = [httpx.get(url.replace("/v1", "/metrics"), timeout=10).raise_for_status().text for url in self.engines]
+        return sum(_finished_requests(page) for page in pages)
+
+
+def _finished_requests(page: str) -> int:
+    """Sum of `vllm:request_success_total` over its reasons; a request that was broken off has none."""
+    (family,) = [found for found in text_string_to_metric_families(page) if found.name == "vllm:request_success"]
+    reasons = {
+        sample.labels["finished_reason"]: int(sample.value)
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    return sum(count for reason, count in reasons.items() if reason != "abort")
 
 
 @pytest.fixture
@@ -49,13 +69,13 @@ def orchestrator(stack: RunningStack, tmp_path: Path) -> Iterator[Orchestrator]:
         api = api_process(tmp_path, redis.url)
         writer = writer_process(tmp_path, redis.url, segment_age_s=0.5)
         workers = [
-            worker_process(tmp_path, redis.url, *engines, name=f"worker-{number}", lease_s=5.0, max_in_flight=12)
-            for number in range(2)
+            worker_process(tmp_path, redis.url, *engines, name=f"worker-{number}", lease_s=5.0, max_in_flight=IN_FLIGHT)
+            for number in range(WORKERS)
         ]
         for process in (api, writer, *workers):
             ending.callback(process.end)
             process.start()
-        yield Orchestrator(redis, api_of(api), writer, workers)
+        yield Orchestrator(redis, api_of(api), writer, workers, engines)
 
 
 def test_a_worker_the_writer_and_redis_are_killed(orchestrator: Orchestrator) -> None:
@@ -67,6 +87,7 @@ def test_a_worker_the_writer_and_redis_are_killed(orchestrator: Orchestrator) ->
         "retries": {"attempts": 20},
         "output": {"segment_records": 8},
     }
+    before = orchestrator.generated()
     run_id = api.submit({"spec": spec}).raise_for_status().json()["id"]
     for finished, kill in ((6, kill_a_worker), (16, kill_the_writer), (26, kill_redis)):
         wait_until(has_finished(api, run_id, finished), what=f"{finished} conversations", timeout_s=200)
@@ -75,6 +96,7 @@ def test_a_worker_the_writer_and_redis_are_killed(orchestrator: Orchestrator) ->
     progress = api.wait_completed(run_id, timeout_s=300)
     assert (progress["committed"], progress["finished"], progress["dead"]) == (CONVERSATIONS, CONVERSATIONS, 0)
     check_records(api, run_id)
+    check_repeats(api, run_id, generated=orchestrator.generated() - before)
 
 
 def has_finished(api: Api, run_id: str, conversations: int) -> Callable[[], bool]:
@@ -94,6 +116,14 @@ def kill_the_writer(orchestrator: Orchestrator) -> None:
 def kill_redis(orchestrator: Orchestrator) -> None:
     orchestrator.redis.kill()
     orchestrator.redis.start()
+
+
+def check_repeats(api: Api, run_id: str, *, generated: int) -> None:
+    """What was generated twice was in flight at a kill: of one worker, then of all when Redis went."""
+    kept = sum(len(record["turns"]) for record in api.dataset(run_id))
+    in_flight_at_kills = IN_FLIGHT + WORKERS * IN_FLIGHT
+    print(f"{generated} utterances generated, {kept} kept, {in_flight_at_kills} in flight at kills")
+    assert kept <= generated <= kept + in_flight_at_kills
 
 
 def check_records(api: Api, run_id: str) -> None:

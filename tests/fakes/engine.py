@@ -21,6 +21,7 @@ from aiohttp import web
 
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from tests.fakes.faults import HARMLESS, Fault, spoiled
+from tests.fakes.streaming import CUTS, streamed
 from tests.serving import serving
 
 _WORDS = ("what", "about", "the", "river", "boat", "soup", "garden", "winter", "letter", "train", "bread", "song")
@@ -33,18 +34,22 @@ KV_BLOCK_TOKENS = 16
 
 @dataclass
 class FakeEngine:
-    """`latency_s` before each answer; the next `failures` requests get `failure_status`.
+    """`latency_s` before each answer, and `token_latency_s` for each of its tokens, streamed or not; the next
+    `failures` requests get `failure_status`.
 
     The next `aborts` get half an answer: what vLLM gives for a request that it ends itself while it stops. Each of
     `faults` spoils one request, in order. `ends_one_in` ends about every n-th of its utterances' conversations with a
     blank; 0: none. `is_hung` keeps every request waiting while `/health` is fine. `kv_tokens` is the size of its cache;
-    0: it does not say.
+    0: it does not say. `kv_used` is the share of it that it says is in use, `cached_tokens` what it says to have found
+    there of each prompt; None: it does not say.
     """
 
     tokenizer_folder: Path
     model: str
     max_model_len: int = 1024
     latency_s: float = 0.0
+    token_latency_s: float = 0.0
+    cached_tokens: int | None = None
     failures: int = 0
     failure_status: int = 500
     retry_after: str | None = None
@@ -53,11 +58,13 @@ class FakeEngine:
     ends_one_in: int = 0
     is_hung: bool = False
     kv_tokens: int = 0
+    kv_used: float = 0.0
     url: str = ""
     requests: Counter[Request] = field(default_factory=Counter)
     answered: Counter[Request] = field(default_factory=Counter)
     asked_at: defaultdict[Request, list[float]] = field(default_factory=lambda: defaultdict(list))
     num_answered: int = 0
+    streamed_seeds: list[int] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -80,6 +87,7 @@ class FakeEngine:
             f"vllm:num_requests_running{label} {self.in_flight}",
             f"vllm:num_requests_waiting{label} 0.0",
             f"vllm:iteration_tokens_total_count{label} {self.num_answered}",
+            f"vllm:kv_cache_usage_perc{label} {self.kv_used}",
         ]
         if blocks:
             lines.append(
@@ -97,17 +105,37 @@ class FakeEngine:
         if refusal is not None:
             return refusal
         self._note_begun(key)
-        await self._work()
-        choice = self._choice(key[0], body)
+        answer = self._completion(key[0], body)
+        is_streamed = bool(body.get("stream"))
+        num_tokens = len(answer["choices"][0]["token_ids"])
+        await self._work(0 if is_streamed else num_tokens)
         if self.aborts:
             self.aborts -= 1
-            return await spoiled(Fault.ABORTED, request, {"choices": [choice]})
+            fault = Fault.ABORTED
+        if is_streamed and (fault is None or fault in CUTS):
+            return await self._stream(request, body, answer, fault)
         if fault is None or fault in HARMLESS:
-            self.num_answered += 1
-            self._note_answered(key)
+            self._count_answer(key)
         if fault is not None:
-            return await spoiled(fault, request, {"choices": [choice]})
-        return web.json_response({"choices": [choice]})
+            return await spoiled(fault, request, answer)
+        return web.json_response(answer)
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], answer: dict[str, Any], cut: Fault | None
+    ) -> web.StreamResponse:
+        self.streamed_seeds.append(int(body["seed"]))
+        with_usage = bool(body.get("stream_options", {}).get("include_usage"))
+        with self._in_flight():
+            response, is_whole = await streamed(
+                request, answer, self.tokenizer.decode, token_s=self.token_latency_s, with_usage=with_usage, cut=cut
+            )
+        if is_whole:
+            self._count_answer((tuple(body["prompt"]), int(body["seed"])))
+        return response
+
+    def _count_answer(self, key: Request) -> None:
+        self.num_answered += 1
+        self._note_answered(key)
 
     def _note_asked(self, key: Request) -> None:
         self.asked_at[key].append(time.monotonic())
@@ -133,19 +161,30 @@ class FakeEngine:
             return web.json_response({"error": {"message": "prompt too long"}}, status=400)
         return None
 
-    async def _work(self) -> None:
+    async def _work(self, num_tokens: int) -> None:
         """Take the time that an utterance takes."""
+        with self._in_flight():
+            await asyncio.sleep(self._latency_s() + num_tokens * self.token_latency_s)
+            while self.is_hung:  # noqa: ASYNC110  (set from another thread)
+                await asyncio.sleep(0.02)
+
+    @contextmanager
+    def _in_flight(self) -> Iterator[None]:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await asyncio.sleep(self._latency_s())
-            while self.is_hung:  # noqa: ASYNC110  (set from another thread)
-                await asyncio.sleep(0.02)
+            yield
         finally:
             self.in_flight -= 1
 
     def _latency_s(self) -> float:
         return self.latency_s
+
+    def _completion(self, prompt: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
+        choice = self._choice(prompt, body)
+        details = None if self.cached_tokens is None else {"cached_tokens": self.cached_tokens}
+        counts = {"prompt_tokens": len(prompt), "completion_tokens": len(choice["token_ids"])}
+        return {"choices": [choice], "usage": {**counts, "prompt_tokens_details": details}}
 
     def _choice(self, prompt: tuple[int, ...], body: dict[str, Any]) -> dict[str, Any]:
         digest = hashlib.sha256(repr((prompt, body["seed"])).encode()).digest()

@@ -14,7 +14,7 @@ ENDLESS_BYTES = 100 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _SLOW_PIECES = 4
 _SLOW_PAUSE_S = 0.1
-_STALLED_FOR_S = 3600.0
+STALLED_FOR_S = 3600.0
 
 
 class Fault(StrEnum):
@@ -64,13 +64,13 @@ async def _aborted(_request: web.Request, answer: Answer) -> web.StreamResponse:
 
 
 async def _dropped(request: web.Request, _answer: Answer) -> web.StreamResponse:
-    _hang_up(request)
+    hang_up(request)
     return web.Response()
 
 
 async def _reset(request: web.Request, answer: Answer) -> web.StreamResponse:
     response = await _begun(request, _bytes(answer))
-    _hang_up(request)
+    hang_up(request)
     return response
 
 
@@ -89,7 +89,7 @@ async def _strange(_request: web.Request, _answer: Answer) -> web.StreamResponse
 
 async def _stalled(request: web.Request, answer: Answer) -> web.StreamResponse:
     response = await _begun(request, _bytes(answer))
-    await asyncio.sleep(_STALLED_FOR_S)
+    await asyncio.sleep(STALLED_FOR_S)
     return response
 
 
@@ -118,7 +118,8 @@ async def _blank(_request: web.Request, answer: Answer) -> web.StreamResponse:
     return web.json_response({"choices": [{**choice, "token_ids": choice["token_ids"][-1:], "text": ""}]})
 
 
-def _hang_up(request: web.Request) -> None:
+def hang_up(request: web.Request) -> None:
+    """End the connection at once."""
     if request.transport is not None:  # else the other end has gone already
         request.transport.abort()
 

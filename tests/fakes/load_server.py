@@ -18,7 +18,7 @@ import resource
 import signal
 import time
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +40,8 @@ NUM_ANSWERS = 8192
 SHORTEST_ANSWER = 6
 MIN_ROUNDS_TOKENS = 96
 """No conversation is drawn shorter than this: its first prompt is about as long."""
+
+_STREAMED = b'"stream":true'
 
 KV_BLOCKS, KV_BLOCK_TOKENS = 1_000_000, 16
 
@@ -207,12 +209,11 @@ class Connection(asyncio.Protocol):
         if self._path != b"/v1/completions":
             self._transport.write(self._small_answer())
             return
-        answer, due_s = self._engine.complete(b"".join(self._body))
+        body = b"".join(self._body)
+        answer, due_s = self._engine.complete(body)
         self._engine.served.occupancy.change(1)
-        if due_s > 0:
-            self._pending = asyncio.get_running_loop().call_later(due_s, self._send, answer)
-        else:
-            self._send(answer)
+        pieces = streamed(answer) if _STREAMED in body else [answer]
+        self._send_later(deque(pieces), due_s / len(pieces))
 
     def _small_answer(self) -> bytes:
         if self._path == b"/v1/models":
@@ -223,10 +224,21 @@ class Connection(asyncio.Protocol):
             return response(self._engine.served.snapshot())
         return response(b"{}") if self._path == b"/health" else response(b"{}", "404 Not Found")
 
-    def _send(self, answer: bytes) -> None:
+    def _send_later(self, pieces: deque[bytes], step_s: float) -> None:
+        """Send the pieces, each `step_s` after the one before."""
+        if step_s > 0:
+            self._pending = asyncio.get_running_loop().call_later(step_s, self._send, pieces, step_s)
+        else:
+            self._send(pieces, step_s)
+
+    def _send(self, pieces: deque[bytes], step_s: float) -> None:
         self._pending = None
-        self._engine.served.answer()
-        self._transport.write(answer)
+        piece = pieces.popleft()
+        if not pieces:
+            self._engine.served.answer()
+        self._transport.write(piece)
+        if pieces:
+            self._send_later(pieces, step_s)
 
 
 def made_answers(tokenizer: HubTokenizer, mean_tokens: int) -> list[Answer]:
@@ -244,6 +256,31 @@ def drawn_length(first_utterance: Sequence[int], below: int) -> int:
 def response(body: bytes, status: str = "200 OK", content_type: str = "application/json") -> bytes:
     """A whole HTTP response."""
     return f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def streamed(answer: bytes) -> list[bytes]:
+    """A whole response as server-sent events, one a token, to be sent one after the other; a refusal stays whole.
+
+    Only the last event has text: workers read the ids.
+    """
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        return [answer]
+    whole = orjson.loads(body)
+    [choice] = whole["choices"]
+    *first, last = choice["token_ids"]
+    silent = {**choice, "text": "", "finish_reason": None, "prompt_token_ids": None}
+    choices = [*({**silent, "token_ids": [token_id]} for token_id in first), {**choice, "token_ids": [last]}]
+    events = [orjson.dumps({**whole, "choices": [one], "usage": None}) for one in choices]
+    events.append(orjson.dumps({**whole, "choices": []}))
+    chunks = [_chunk(b"data: " + event + b"\n\n") for event in (*events, b"[DONE]")]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return [head + chunks[0], *chunks[1:-2], b"".join(chunks[-2:]) + _chunk(b"")]
+
+
+def _chunk(content: bytes) -> bytes:
+    """A chunk of HTTP's chunked coding; an empty one ends the body."""
+    return f"{len(content):x}\r\n".encode() + content + b"\r\n"
 
 
 def _made_answer(tokenizer: HubTokenizer, chance: random.Random, mean_tokens: int) -> Answer:

@@ -25,3 +25,18 @@ def test_tail_measures_a_whole_run_and_appends_its_result(tmp_path: Path) -> Non
     assert (result.benchmark, result.floor, result.details["conversations"]) == ("tail", 0.05, 30)
     assert 0 < result.figure < 1
     assert f"{result.name}  " in done.stdout
+
+
+@pytest.mark.slow
+def test_dashboard_measures_what_viewers_cost_and_what_they_hear(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "benchmarks.dashboard", "--only", "viewers", "--seconds", "1"]
+
+    done = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True, timeout=110)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    (result,) = read_results(path)
+    assert (result.benchmark, result.floor, result.higher_is_better) == ("dashboard", 0.2, False)
+    assert 0 < result.figure < 1
+    utterances_per_s, heard_per_s = (float(result.details[name]) for name in ("utterances/s", "heard by a viewer, 1/s"))
+    assert heard_per_s == pytest.approx(utterances_per_s, rel=0.3)

@@ -18,6 +18,8 @@ from platolm.endings import (
     says_one_of,
     should_regenerate,
 )
+from platolm.simulators.cleaning import End
+from platolm.simulators.guardrails import Fault
 from platolm.spec import Endings
 
 
@@ -26,12 +28,21 @@ class Said:
     role: str
     content: str
     finish_reason: FinishReason = FinishReason.STOP
+    end: End | None = None
+    fault: Fault | None = None
 
 
-def dialogue(*contents: str, last: FinishReason = FinishReason.STOP) -> list[Said]:
-    """Turns in alternation, beginning with the user; `last` is how the last one ended."""
+def dialogue(
+    *contents: str, last: FinishReason = FinishReason.STOP, end: End | None = None, fault: Fault | None = None
+) -> list[Said]:
+    """Turns in alternation, beginning with the user; `last`, `end` and `fault` are the last one's."""
     said = [Said((USER, ASSISTANT)[i % 2], content) for i, content in enumerate(contents)]
-    return [*said[:-1], Said(said[-1].role, said[-1].content, last)]
+    return [*said[:-1], Said(said[-1].role, said[-1].content, last, end, fault)]
+
+
+def with_goodbye(at: int, *contents: str) -> list[Said]:
+    """Turns in alternation, of which that at `at` is a goodbye."""
+    return [*dialogue(*contents[: at + 1], end=End.MARKER), *dialogue(*contents)[at + 1 :]]
 
 
 ANY = Endings()
@@ -54,20 +65,37 @@ ANY = Endings()
         (dialogue("q", "a", "r"), Endings(max_turns=3), None),
         (dialogue("ho " * 24, last=FinishReason.LENGTH), ANY, TerminationReason.REPETITION),
         (dialogue("ho " * 24, last=FinishReason.LENGTH), Endings(repetition=False), None),
-        # The end marker and the stop phrases are the user's, and a seed is not what the simulator said.
-        (dialogue("Thanks. <e>"), ANY, TerminationReason.USER_ENDED),
-        (dialogue("<e>"), ANY, TerminationReason.USER_ENDED),
-        (dialogue("Thanks. <E>"), ANY, None),
-        (dialogue("Thanks. <e>"), Endings(user_ended=False), None),
-        (dialogue("Thanks. <e>", last=FinishReason.SEED), ANY, None),
-        (dialogue("q", "Write <e> when you are done."), ANY, None),
+        # A goodbye and the stop phrases are the user's.
+        (dialogue("Thanks.", end=End.MARKER), ANY, TerminationReason.USER_ENDED),
+        (dialogue("", end=End.MARKER), ANY, TerminationReason.USER_ENDED),
+        (dialogue("", end=End.BLANK), ANY, TerminationReason.USER_ENDED),
+        (dialogue("Thanks.", end=End.MARKER), Endings(user_ended=False), None),
+        (dialogue("", end=End.BLANK), Endings(user_ended=False), TerminationReason.EMPTY),
+        (dialogue("q", "Thanks.", end=End.MARKER), ANY, None),
+        (dialogue("Thanks. <e>"), ANY, None),
+        # So many more turns are made after a goodbye, and other rules hold meanwhile.
+        (with_goodbye(0, "Bye."), Endings(extra_turns=2), None),
+        (with_goodbye(0, ""), Endings(extra_turns=2), None),
+        (with_goodbye(0, "Bye.", "a"), Endings(extra_turns=2), None),
+        (with_goodbye(0, "Bye.", "a", "r"), Endings(extra_turns=2), TerminationReason.USER_ENDED),
+        (with_goodbye(0, "Bye.", ""), Endings(extra_turns=2), TerminationReason.EMPTY),
+        (with_goodbye(0, "Bye.", "a"), Endings(extra_turns=9, max_turns=3), TerminationReason.TURN_LIMIT),
+        # What gives the simulation away ends it; what is only clumsy does not.
+        (dialogue("As an AI, I", fault=Fault.ROLE_SLIP), ANY, TerminationReason.UNUSABLE),
+        (dialogue("</think> hi", fault=Fault.REASONING_LEAK), ANY, TerminationReason.UNUSABLE),
+        (dialogue("I want", fault=Fault.FIRST_TOKEN), ANY, None),
+        (dialogue("As an AI, I", fault=Fault.ROLE_SLIP, end=End.MARKER), ANY, TerminationReason.UNUSABLE),
+        # Both sides do nothing but say goodbye.
+        (dialogue("q", "Bye!", "Bye!", "See you!", "Take care!"), ANY, TerminationReason.GOODBYE_LOOP),
+        (dialogue("q", "Bye!", "Bye!", "See you!", "Take care!"), Endings(goodbye_loops=False), None),
+        (dialogue("q", "a", "Bye!", "See you!", "Take care!"), ANY, None),
         (dialogue("Bye!"), Endings(stop_phrases=["bye"]), TerminationReason.STOP_PHRASE),
         (dialogue("Bye!"), ANY, None),
         (dialogue("Bye!", last=FinishReason.SEED), Endings(stop_phrases=["bye"]), None),
         (dialogue("q", "Bye!"), Endings(stop_phrases=["bye"]), None),
         # Of several reasons, the first of context, blank, user, repetition, limit is told.
         (dialogue("q", "", last=FinishReason.CONTEXT), ANY, TerminationReason.CONTEXT_FULL),
-        (dialogue("bye <e>"), Endings(stop_phrases=["bye"]), TerminationReason.USER_ENDED),
+        (dialogue("bye", end=End.MARKER), Endings(stop_phrases=["bye"]), TerminationReason.USER_ENDED),
         (dialogue("a b c d bye", "x", "a b c d bye"), Endings(stop_phrases=["bye"]), TerminationReason.STOP_PHRASE),
         (dialogue("q", ""), Endings(max_turns=2), TerminationReason.EMPTY),
         (dialogue("q", "a b c d", "r", "a b c d"), Endings(max_turns=4), TerminationReason.REPETITION),
@@ -135,6 +163,7 @@ R = TerminationReason
         (R.EMPTY, 4, Endings(min_turns=4), False),
         (R.EMPTY, 4, Endings(min_turns=4, empty=False), True),
         (R.EMPTY, 10_000, Endings(empty=False), True),
+        (R.GOODBYE_LOOP, 5, Endings(min_turns=6), True),
         # Another utterance would change nothing about these.
         (R.CONTEXT_FULL, 1, Endings(min_turns=4), False),
         (R.TURN_LIMIT, 3, Endings(min_turns=4), False),
@@ -175,8 +204,15 @@ def test_a_loop_is_an_utterance_that_did_not_end_by_itself() -> None:
         (dialogue("q", "a", "q"), TerminationReason.REPETITION, 2),
         (dialogue("q", "a", "r", "a"), TerminationReason.REPETITION, 2),
         (dialogue("q", "a", "r", "b"), TerminationReason.TURN_LIMIT, 4),
-        (dialogue("q", "a", "bye <e>"), TerminationReason.USER_ENDED, 2),
-        (dialogue("bye <e>"), TerminationReason.USER_ENDED, 1),
+        (dialogue("q", "a", "bye", end=End.MARKER), TerminationReason.USER_ENDED, 2),
+        (dialogue("bye", end=End.MARKER), TerminationReason.USER_ENDED, 1),
+        (dialogue("", end=End.BLANK), TerminationReason.USER_ENDED, 0),
+        (with_goodbye(2, "q", "a", "bye", "b", "r", "c"), TerminationReason.USER_ENDED, 6),
+        (dialogue("q", "a", "I am an AI.", fault=Fault.ROLE_SLIP), TerminationReason.UNUSABLE, 2),
+        (dialogue("I am an AI.", fault=Fault.ROLE_SLIP), TerminationReason.UNUSABLE, 0),
+        (dialogue("q", "a", "bye", "bye", "bye", "bye"), TerminationReason.GOODBYE_LOOP, 4),
+        (dialogue("bye", "bye", "bye", "bye"), TerminationReason.GOODBYE_LOOP, 2),
+        (dialogue("q", "bye", "bye", "bye", "bye"), TerminationReason.GOODBYE_LOOP, 2),
         (dialogue("q", "a", "bye"), TerminationReason.STOP_PHRASE, 2),
         (dialogue("q", "q", last=FinishReason.LENGTH), TerminationReason.REPETITION, 2),
         (dialogue(" ", " "), TerminationReason.EMPTY, 0),

@@ -74,6 +74,12 @@ def test_services_do_not_import_one_another(service: str) -> None:
     assert offences(f"services/{service}", *(other for other in others if other not in allowed)) == []
 
 
+def test_a_worker_loads_the_sdk_of_chat_apis_only_for_a_run_that_asks_one() -> None:
+    code = "import sys, services.orchestrator.worker; print('openai' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
 def test_the_command_loads_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "fastapi", "vllm", "datasets", "numpy"}
     code = f"import sys, platolm.cli.app; print(sorted({heavy!r} & set(sys.modules)))"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from platolm.mirror import state_notice
-from platolm.runs import Pause, PausedBy, RunProgress, RunState
+from platolm.mirror import realism_notices, state_notice
+from platolm.runs import Pause, PausedBy, RealismProgress, RunProgress, RunState
 from platolm.spec import RunSpec
 
 LIMIT = Pause(by=PausedBy.LIMIT, reason="100 conversations are dead")
@@ -63,3 +63,31 @@ def progress(state: RunState, pause: Pause | None = None, finished: int = 3) -> 
 )
 def test_a_change_is_told_once(before: RunProgress | None, now: RunProgress, said: str | None) -> None:
     assert state_notice(before, now) == said
+
+
+def out_of_bounds(pause: Pause | None = None, /, **wrong: str) -> RunProgress:
+    realism = RealismProgress(conversations=300, figures={}, out_of_bounds=wrong)
+    state = RunState.RUNNING if pause is None else RunState.PAUSED
+    return progress(state, pause).model_copy(update={"realism": realism})
+
+
+STOPPED = Pause(by=PausedBy.LIMIT, reason="too many repeats; too short")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (None, progress(RunState.RUNNING), []),
+        (progress(RunState.RUNNING), out_of_bounds(), []),
+        (progress(RunState.RUNNING), out_of_bounds(repeats="too many"), ["out of bounds: too many"]),
+        (None, out_of_bounds(repeats="too many", mtld="dull"), ["out of bounds: too many", "out of bounds: dull"]),
+        (out_of_bounds(repeats="too many"), out_of_bounds(repeats="too many", mtld="dull"), ["out of bounds: dull"]),
+        (out_of_bounds(repeats="too many"), out_of_bounds(repeats="too many again"), ["out of bounds: too many again"]),
+        (out_of_bounds(repeats="too many"), out_of_bounds(), []),
+        (None, out_of_bounds(STOPPED, repeats="too many repeats", rounds="too short"), []),
+    ],
+)
+def test_a_figure_that_leaves_its_bounds_is_told_once(
+    before: RunProgress | None, now: RunProgress, said: list[str]
+) -> None:
+    assert realism_notices(before, now) == said

@@ -61,7 +61,10 @@ def test_where_an_answer_stands(tmp_path: Path, record: Any) -> None:
     [
         ({"intent": "You want a cake."}, Seed(intent="You want a cake.", line=1)),
         ({"persona": "You are shy."}, Seed(persona="You are shy.", line=1)),
-        ({"intent": "a", "persona": "b", "question": "c"}, Seed(intent="a", persona="b", line=1)),
+        (
+            {"intent": "a", "persona": "b", "question": "c", "goal": "d", "profile": "e", "prompt": "f"},
+            Seed(question="c", intent="a", persona="b", goal="d", profile="e", line=1),
+        ),
         ({"intent": "a", "persona": " "}, Seed(intent="a", line=1)),
         ({"intent": None, "persona": "b"}, Seed(persona="b", line=1)),
     ],
@@ -93,8 +96,8 @@ def test_question_mode_leaves_the_answer_out(tmp_path: Path) -> None:
         (sharegpt(("gpt", "hello"), ("human", "hi")), "question", "begins with assistant"),
         (sharegpt(("human", "why?"), ("human", "and?")), "exchange", "no answer"),
         ({"conversations": [{"from": "human"}]}, "question", "turn 0 needs a string"),
-        ({"question": "why?"}, "intent", "no intent or persona"),
-        ({"intent": " ", "persona": ""}, "intent", "no intent or persona"),
+        ({"question": "why?"}, "intent", "no intent, goal, persona or profile"),
+        ({"intent": " ", "persona": ""}, "intent", "no intent, goal, persona or profile"),
         ({"intent": 3}, "intent", "'intent' is not a string"),
         ([1], "intent", "a JSON object, not list"),
     ],

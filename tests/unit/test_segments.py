@@ -16,6 +16,7 @@ import zstandard
 
 from platolm import parquet
 from platolm.dataset import ConversationRecord, SideRecord, TurnRecord
+from platolm.sampling import Sampling
 from platolm.segments import (
     decode_segment,
     encode_segment,
@@ -24,7 +25,7 @@ from platolm.segments import (
     read_segment,
     segment_lines,
 )
-from platolm.spec import OutputFormat, Sampling
+from platolm.spec import OutputFormat
 from tests.conversation_records import record_json
 
 RECORDS = [record_json(index) for index in (5, 2)]

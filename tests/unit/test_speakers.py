@@ -21,21 +21,20 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platolm.completions import Completion
 from platolm.conversation import ASSISTANT, USER
-from platolm.dyadic import PLATOLM, SOCRATIC, DyadicProfile, Turn
+from platolm.dyadic import Turn
 from platolm.endings import FinishReason
+from platolm.engine_client import EngineClient, EngineModel, RequestBody, engine_session, retry_after_s
 from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
-from platolm.speakers import (
-    Completion,
-    EngineClient,
-    EngineModel,
-    RequestBody,
-    TokenSpeaker,
-    engine_session,
-    retry_after_s,
-)
-from platolm.spec import Sampling
+from platolm.sampling import Sampling
+from platolm.simulators.cleaning import End
+from platolm.simulators.told import Told
+from platolm.speaker_profile import SpeakerProfile
+from platolm.speakers import TokenSpeaker
+from platolm.spec import speaker_profile
 from platolm.tokenizer import HubTokenizer, load_tokenizer
+from tests.unit.simulators.tokenizers import save_llama3_tokenizer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,6 +47,9 @@ async def engine_that(handler: Handler, **session: Any) -> AsyncIterator[EngineC
     options: dict[str, Any] = {"timeout_s": 20.0, "limit": 0, **session}
     async with TestServer(app) as server, engine_session(**options) as client:
         yield EngineClient(client, str(server.make_url("/v1")))
+
+
+SOCRATIC, PLATOLM = speaker_profile("socratic"), speaker_profile("platolm")
 
 
 def answering(body: bytes | str | dict[str, Any], *, status: int = 200, **headers: str) -> Handler:
@@ -391,7 +393,7 @@ async def test_an_engine_that_never_answers_is_given_up() -> None:
 
 
 async def test_an_answer_that_stalls_is_given_up_before_the_request_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platolm.speakers.BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("platolm.engine_client.BODY_TIMEOUT_S", 0.2)
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -407,7 +409,7 @@ async def test_an_answer_that_stalls_is_given_up_before_the_request_is(monkeypat
 
 async def test_an_answer_that_comes_slowly_but_comes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part resets the patience: together they take longer than it lasts."""
-    monkeypatch.setattr("platolm.speakers.BODY_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("platolm.engine_client.BODY_TIMEOUT_S", 2.0)
     body = json.dumps(completion([7])).encode()
     parts = [body[start : start + 6] for start in range(0, len(body), 6)]
     took = 0.0
@@ -431,7 +433,7 @@ async def test_an_answer_that_comes_slowly_but_comes_is_taken(monkeypatch: pytes
 @pytest.mark.parametrize(("over", "taken"), [(0, True), (1, False)])
 async def test_an_answer_without_an_end_is_given_up(over: int, taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps(completion([7])).encode()
-    monkeypatch.setattr("platolm.speakers.MAX_BODY_BYTES", len(body) - over)
+    monkeypatch.setattr("platolm.engine_client.MAX_BODY_BYTES", len(body) - over)
     async with engine_that(answering(body)) as engine:
         if taken:
             assert (await engine.complete(RequestBody(b"{}"))).token_ids == [7]
@@ -442,7 +444,7 @@ async def test_an_answer_without_an_end_is_given_up(over: int, taken: bool, monk
 
 
 async def test_a_small_answer_that_unpacks_to_a_large_one_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platolm.speakers.MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr("platolm.engine_client.MAX_BODY_BYTES", 2**20)
     packed = gzip.compress(b" " * 2**24)
     assert len(packed) < 2**15
     error = await error_of(answering(packed, Content_Encoding="gzip"))
@@ -489,11 +491,32 @@ async def test_the_models_that_an_engine_serves() -> None:
         assert await engine.models() == [EngineModel("socratic", "/models/a", 2048), EngineModel("b", "b", 16)]
 
 
+async def test_adapters_have_the_length_and_the_tokenizer_of_their_base() -> None:
+    """As vLLM lists them with --lora-modules: the root is the adapter's own folder, the length is null."""
+    cards = [
+        {"id": "base", "root": "/models/base", "parent": None, "max_model_len": 2048},
+        {"id": "socratic", "root": "/adapters/a", "parent": "base", "max_model_len": None},
+        {"id": "platolm", "root": "/adapters/b", "parent": "base", "max_model_len": None},
+    ]
+    async with engine_that(answering({"data": cards})) as engine:
+        served = [(model.id, model.root, model.max_model_len) for model in await engine.models()]
+    assert served == [(name, "/models/base", 2048) for name in ("base", "socratic", "platolm")]
+
+
 @pytest.mark.parametrize(
     "body",
-    ['{"data": [{"id": "a"}]}', '{"data": [{"max_model_len": 3}]}', '{"data": [{"id": "a", "max_model_len": null}]}',
-     '{"data": null}', '{"data": ["a"]}', "[]", "null"],
-)  # fmt: skip
+    [
+        '{"data": [{"id": "a"}]}',
+        '{"data": [{"max_model_len": 3}]}',
+        '{"data": [{"id": "a", "max_model_len": null}]}',
+        '{"data": [{"id": "a", "parent": "gone", "max_model_len": null}]}',
+        '{"data": [{"id": "a", "parent": [], "max_model_len": 3}]}',
+        '{"data": null}',
+        '{"data": ["a"]}',
+        "[]",
+        "null",
+    ],
+)
 async def test_a_list_of_models_that_is_not_vllms(body: str) -> None:
     async with engine_that(answering(body)) as engine:
         with pytest.raises(SpeakerError, match="does not answer as vLLM does") as caught:
@@ -526,9 +549,9 @@ class Engine(EngineClient):
 
 
 def speaker(
-    tokenizer: HubTokenizer, profile: DyadicProfile = SOCRATIC, *, context_tokens: int = 1024, **sampling: Any
+    tokenizer: HubTokenizer, profile: SpeakerProfile = SOCRATIC, *, context_tokens: int = 1024, **sampling: Any
 ) -> TokenSpeaker:
-    return TokenSpeaker(profile, tokenizer, "a-model", Sampling(**sampling), context_tokens)
+    return TokenSpeaker(profile, tokenizer, "a-model", profile.sampling(Sampling(**sampling)), context_tokens)
 
 
 @pytest.mark.parametrize(
@@ -554,18 +577,18 @@ async def test_both_kinds_of_prompt_make_the_same_request(tokenizer: HubTokenize
     engine = Engine([5], "stop")
     one = speaker(tokenizer, PLATOLM)
     turns = [Turn(USER, "Hi </s>"), Turn(ASSISTANT, "Ho")]
-    growing = one.new_prompt("Be brief.")
+    growing = one.new_prompt(Told(system_prompt="Be brief."))
     for turn in turns:
-        growing.add(turn.role, tokenizer.encode(turn.content))
+        growing.add(turn.role, turn.content)
     await one.speak(engine, growing, seed=3)
-    await one.speak(engine, one.prompt(turns, "Be brief."), seed=3)
+    await one.speak(engine, one.prompt(turns, Told(system_prompt="Be brief.")), seed=3)
     assert engine.asked[0] == engine.asked[1]
-    assert one.room(growing) == one.room(one.prompt(turns, "Be brief.")) == 1024 - len(growing)
+    assert one.room(growing) == one.room(one.prompt(turns, Told(system_prompt="Be brief."))) == 1024 - len(growing)
 
 
 @pytest.mark.parametrize("profile", [SOCRATIC, PLATOLM], ids=lambda profile: profile.name)
-def test_a_speaker_has_its_profiles_role(tokenizer: HubTokenizer, profile: DyadicProfile) -> None:
-    assert speaker(tokenizer, profile).role == profile.target_role
+def test_a_speaker_has_its_profiles_role(tokenizer: HubTokenizer, profile: SpeakerProfile) -> None:
+    assert speaker(tokenizer, profile).role == profile.role
 
 
 @pytest.mark.parametrize(
@@ -634,3 +657,46 @@ async def test_a_session_pools_below_what_the_server_keeps_open(key: str | None)
         assert session.connector.limit == 3
         assert session.timeout.total == 7
         assert session.headers.get("Authorization") == (f"Bearer {key}" if key else None)
+
+
+@pytest.fixture(scope="module")
+def llama3(tmp_path_factory: pytest.TempPathFactory) -> HubTokenizer:
+    return load_tokenizer(save_llama3_tokenizer(tmp_path_factory.mktemp("llama3")))
+
+
+async def test_what_is_left_to_the_model_is_not_sent(llama3: HubTokenizer) -> None:
+    engine = Engine([5], "stop")
+    await speaker(llama3, speaker_profile("osim"), top_p=0.9).speak(engine, [1, 9], seed=3)
+    [asked] = engine.asked
+    assert asked.keys() - {"model", "prompt", "max_tokens", "seed", "return_token_ids"} == {"top_p", "stop_token_ids"}
+
+
+async def test_what_is_kept_of_an_utterance_is_cleaned(llama3: HubTokenizer) -> None:
+    [goodbye] = speaker_profile("userlm").prompts(llama3).goodbye_ids
+    kept = await speaker(llama3, speaker_profile("userlm")).speak(
+        Engine([*llama3.encode("\n hm"), goodbye], "stop"), [1], seed=3
+    )
+    assert (kept.content, kept.end, kept.marker, kept.intact) == ("hm", End.MARKER, "<|endconversation|>", False)
+    assert kept.token_ids == [*llama3.encode("\n hm"), goodbye]
+    assert kept.num_tokens == len(kept.token_ids)
+
+
+def test_only_what_is_certain_is_shown(llama3: HubTokenizer) -> None:
+    """Neither a thought nor the begin of a goodbye."""
+    one = speaker(llama3, speaker_profile("roleplay"))
+    shown = [
+        one.text_so_far(llama3.encode(text)) for text in ("<think>a", "<think>a</think> b", "b <", "b <end>", "b <3")
+    ]
+    assert shown == ["", "b", "b", "b", "b <3"]
+
+
+@pytest.mark.parametrize("name", ["userlm", "socratic"])
+async def test_how_likely_a_goodbye_was(llama3: HubTokenizer, name: str) -> None:
+    """Asked for where the run wants it and the goodbye is one token; told where the engine tells."""
+    profile = speaker_profile(name)
+    for wanted in (True, False):
+        engine = Engine([5], "stop")
+        one = TokenSpeaker(profile, llama3, "m", Sampling(), 1024, tells_goodbye=wanted)
+        utterance = await one.speak(engine, [1], seed=3)
+        assert engine.asked[0].get("logprobs") == (5 if wanted and name == "userlm" else None)
+        assert utterance.goodbye_probability is None

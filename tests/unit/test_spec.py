@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from platolm.respondents import RESPONDENTS
+from platolm.sampling import PAPERS_SAMPLING, Sampling
+from platolm.seed_modes import lacks
+from platolm.simulators import PROFILES as SIMULATORS
+from platolm.simulators import Told
 from platolm.spec import (
     Endings,
     RunRequest,
@@ -15,10 +22,10 @@ from platolm.spec import (
     SeedMode,
     SideSpec,
     given_utterances,
-    lacks,
     sampling_seed,
     seed_position,
-    simulator_system_prompt,
+    speaker_profile,
+    told_of,
 )
 
 WHOLE = Seed(question="why?", answer="so", intent="You want a cake.", persona="You are shy.")
@@ -35,7 +42,7 @@ WHOLE = Seed(question="why?", answer="so", intent="You want a cake.", persona="Y
         (Seed(question="why?", answer="so"), SeedMode.EXCHANGE, None),
         (Seed(intent="a"), SeedMode.INTENT, None),
         (Seed(persona="a", intent=" "), SeedMode.INTENT, None),
-        (Seed(question="why?"), SeedMode.INTENT, "intent or persona"),
+        (Seed(question="why?"), SeedMode.INTENT, "intent, goal, persona or profile"),
     ],
 )
 def test_what_a_seed_lacks(seed: Seed, mode: SeedMode, lacking: str | None) -> None:
@@ -59,7 +66,7 @@ def test_a_request_whose_seeds_do_not_fit(mode: SeedMode, seeds: list[Seed], sai
     ("mode", "utterances"),
     [
         (SeedMode.FREE, []),
-        (SeedMode.INTENT, []),
+        (SeedMode.INTENT, [("user", "why?")]),
         (SeedMode.QUESTION, [("user", "why?")]),
         (SeedMode.EXCHANGE, [("user", "why?"), ("assistant", "so")]),
     ],
@@ -79,7 +86,7 @@ def test_what_a_seed_gives(mode: SeedMode, utterances: list[tuple[str, str]]) ->
 )
 def test_what_the_simulator_is_told(system_prompt: str | None, seed: Seed, mode: SeedMode, told: str | None) -> None:
     side = SideSpec(profile="socratic", system_prompt=system_prompt)
-    assert simulator_system_prompt(side, seed, mode) == told
+    assert speaker_profile("socratic").system_text(told_of(side, seed, mode)) == told
 
 
 def test_repeats_of_a_seed_come_in_a_row() -> None:
@@ -143,13 +150,17 @@ def test_the_same_spec_in_other_words_has_the_same_digest() -> None:
         {"name": "x"},
         {"seed_mode": "question"},
         {"seed": 1},
-        {"simulator": {"profile": "platolm"}},
+        {"simulator": {"profile": "roleplay"}},
+        {"respondent": {"profile": "chat"}},
+        {"simulator": {"profile": "socratic", "instruction": "Be {persona}."}},
+        {"endings": {"extra_turns": 2}},
         {"simulator": {"profile": "socratic", "endpoints": ["http://a/v1"]}},
         {"respondent": {"profile": "platolm", "sampling": {"temperature": 0.1}}},
         {"respondent": {"profile": "platolm", "system_prompt": "Be brief."}},
         {"endings": {"stop_phrases": ["bye"]}},
         {"retries": {"regenerations": 4}},
         {"limits": {"in_flight": 8}},
+        {"limits": {"realism": {"repeats": {"at_most": 0.5}}}},
         {"output": {"format": "parquet"}},
     ],
     ids=str,
@@ -185,7 +196,7 @@ def test_which_seed_a_conversation_starts_from(repeats: int, num_seeds: int, pos
         (
             {"conversations": 1, "simulator": {"profile": "sock"}},
             ("simulator", "profile"),
-            "'socratic' or 'platolm'",
+            "'sock' is no profile; there are socratic, ",
         ),
         (
             {"conversations": 1, "simulator": {"profile": "socratic", "endpoints": []}},
@@ -241,3 +252,86 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("endings", "context_tokens"),
         ("retries", "attempts"),
     }
+
+
+# profiles
+
+
+def side_problem(**fields: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        RunSpec.model_validate({"conversations": 1, **fields})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"simulator": {"profile": "platolm"}}, "platolm is no simulator's profile; there are socratic, "),
+        ({"respondent": {"profile": "userlm"}}, "userlm is no respondent's profile; there are platolm, chat"),
+        ({"simulator": {"profile": "userlm", "instruction": "Be {name}."}}, "{name} is not a field"),
+        ({"simulator": {"profile": "userlm", "instruction": "Be {"}}, "a brace stands alone"),
+        ({"respondent": {"profile": "chat", "instruction": "Be brief."}}, "tell chat a system_prompt"),
+    ],
+)
+def test_a_side_is_of_its_kind(fields: dict[str, object], said: str) -> None:
+    assert said in side_problem(**fields)
+
+
+@pytest.mark.parametrize("name", [*SIMULATORS, *RESPONDENTS])
+def test_every_profile_is_in_the_schema(name: str) -> None:
+    assert name in SideSpec.model_json_schema()["properties"]["profile"]["enum"]
+    assert speaker_profile(name).name == name
+    assert speaker_profile(name).role == ("user" if name in SIMULATORS else "assistant")
+
+
+def test_sampling_is_written_out() -> None:
+    """So that a record tells what was sampled, and a profile whose defaults change does not change a run."""
+    given = Sampling(top_p=0.5)
+    userlm = SideSpec(profile="userlm", sampling=given)
+    assert userlm.sampling == Sampling(**{**PAPERS_SAMPLING, "temperature": 1.0, "top_p": 0.5})
+    assert SideSpec(profile="osim", sampling=given).sampling == given
+    assert SideSpec.model_validate_json(userlm.model_dump_json()) == userlm
+    assert RunSpec(conversations=1).simulator.sampling == Sampling(**PAPERS_SAMPLING)
+
+
+def test_a_spec_of_before_there_were_profiles_is_read() -> None:
+    sampling = {
+        "temperature": 0.7,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "max_tokens": 512,
+    }
+    side = {"endpoints": None, "model": None, "system_prompt": None, "sampling": sampling}
+    endings = {"context_tokens": 2048, "min_turns": 0, "max_turns": None, "user_ended": True, "repetition": True}
+    sides = {"simulator": {"profile": "socratic", **side}, "respondent": {"profile": "platolm", **side}}
+    assert RunSpec.model_validate({"conversations": 3, **sides, "endings": endings}) == RunSpec(conversations=3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "seeds", "said"),
+    [
+        (SeedMode.FREE, {}, [], "userlm has to be told intent or goal: seed_mode free gives none"),
+        (SeedMode.QUESTION, {}, [WHOLE], "userlm has to be told intent or goal: seed_mode question gives none"),
+        (SeedMode.INTENT, {}, [WHOLE, Seed(persona="shy")], r"seeds\[1\] gives none"),
+        (SeedMode.INTENT, {}, [WHOLE, Seed(goal="a cake")], None),
+        (SeedMode.FREE, {"system_prompt": "You want a cake."}, [], None),
+        (SeedMode.FREE, {"instruction": "You want a cake."}, [], None),
+    ],
+)
+def test_a_simulator_has_to_know_its_user(
+    mode: SeedMode, side: dict[str, str], seeds: list[Seed], said: str | None
+) -> None:
+    spec = RunSpec(conversations=1, seed_mode=mode, simulator=SideSpec(profile="userlm", **side))
+    with pytest.raises(ValidationError, match=said) if said else nullcontext():
+        RunRequest(spec=spec, seeds=seeds)
+
+
+def test_only_the_simulator_is_told_of_its_user() -> None:
+    seed = Seed(intent="a", goal="b", persona="c", profile="d", question="e")
+    told = Told(system_prompt="s", instruction="{goal}", intent="a", goal="b", persona="c", profile="d")
+    side = SideSpec(profile="userlm", system_prompt="s", instruction="{goal}")
+    assert told_of(side, seed, SeedMode.INTENT) == told
+    assert told_of(side, seed, SeedMode.QUESTION) == Told(system_prompt="s", instruction="{goal}")
+    assert told_of(SideSpec(profile="chat", system_prompt="s"), seed, SeedMode.INTENT) == Told(system_prompt="s")

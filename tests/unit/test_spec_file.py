@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from platolm.errors import InputError, SpecError, SpecProblem
-from platolm.spec import OutputFormat, RunSpec, SeedMode
+from platolm.sampling import Sampling
+from platolm.spec import OutputFormat, RunSpec, SeedMode, SideSpec
 from platolm.spec_file import MAX_SPEC_BYTES, SpecDraft, read_spec_file
 
 
@@ -87,6 +88,31 @@ output: {url: nowhere}
     ]
 
 
+def test_everything_wrong_with_bounds_is_said_at_once(tmp_path: Path) -> None:
+    text = """\
+conversations: 1
+limits:
+  realism:
+    repeats: {at_most: 2, at_mots: 1}
+    role_slips: 0.1
+    rounds: {at_least: 5, at_most: 4}
+    mtdl: {}
+    mtld: {at_least: "1"}
+    after: 0
+    then: stop
+"""
+    assert problems_of(spec_file(tmp_path, text)) == [
+        "line 4: limits.realism.repeats.at_most: Input should be less than or equal to 1 (given: 2)",
+        "line 4: limits.realism.repeats.at_mots: there is no such field; did you mean limits.realism.repeats.at_most?",
+        "line 5: limits.realism.role_slips: a group of fields is needed (given: 0.1)",
+        "line 6: limits.realism.rounds: at_least 5 is above at_most 4",
+        "line 7: limits.realism.mtdl: there is no such field; did you mean limits.realism.mtld?",
+        'line 8: limits.realism.mtld.at_least: a number is needed, without quotes (given: "1")',
+        "line 9: limits.realism.after: Input should be greater than or equal to 1 (given: 0)",
+        "line 10: limits.realism.then: Input should be 'warn', 'pause' or 'cancel' (given: \"stop\")",
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -98,7 +124,10 @@ output: {url: nowhere}
         ("simulator: {sampling: {temperature: '0.7'}}", "a number is needed, without quotes"),
         ("endings: {min_turns: 9, max_turns: 4}", "endings: min_turns 9 is above max_turns 4"),
         ("endings: {stop_phrases: bye}", "a list is needed"),
-        ("seed_mode: intnt", "Input should be 'free', 'question', 'exchange' or 'intent' (given: \"intnt\")"),
+        (
+            "seed_mode: intnt",
+            "Input should be 'free', 'question', 'exchange', 'intent', 'continue' or 'reanswer' (given: \"intnt\")",
+        ),
         ('name: "\\ud800"', "not Unicode"),
         ("1: 2", "there is no such field"),
         ("simulator: {model: {a: 1}}", "a text is needed"),
@@ -244,3 +273,17 @@ def test_what_is_given(given: dict[str, Any], path: str, has: bool) -> None:
 def test_the_number_of_conversations_has_no_default() -> None:
     with pytest.raises(SpecError, match=r"^the run's options: conversations: it has no default: give it$"):
         SpecDraft().spec()
+
+
+def test_what_a_file_leaves_out_of_sampling_is_its_profiles() -> None:
+    values = {
+        "conversations": 1,
+        "simulator.profile": "usp",
+        "simulator.sampling.top_p": 0.5,
+        "respondent.profile": "chat",
+    }
+    spec = SpecDraft().with_values(values).spec()
+    assert spec.simulator == SideSpec(profile="usp", sampling=Sampling(top_p=0.5))
+    assert spec.simulator.sampling.repetition_penalty == 1.2
+    assert spec.respondent.sampling == Sampling()
+    assert SpecDraft().with_values({"conversations": 1}).spec() == RunSpec(conversations=1)

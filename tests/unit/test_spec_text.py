@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platolm.spec import Endings, Limits, Output, OutputFormat, RunSpec, Sampling, SeedMode, SideSpec
+from platolm.realism_limits import Bounds, OutOfBounds, RealismLimits, ShareBounds
+from platolm.sampling import Sampling
+from platolm.spec import Endings, Limits, Output, OutputFormat, RunSpec, SeedMode, SideSpec
 from platolm.spec_file import read_spec_file
 from platolm.spec_text import spec_json, spec_yaml
 
@@ -33,7 +35,16 @@ SPECS = st.builds(
         user_ended=st.booleans(),
         stop_phrases=st.lists(st.text(min_size=1, max_size=9).filter(lambda text: not text.isspace()), max_size=3),
     ),
-    limits=st.builds(Limits, dead=st.none() | st.integers(1, 10**9)),
+    limits=st.builds(
+        Limits,
+        dead=st.none() | st.integers(1, 10**9),
+        realism=st.builds(
+            RealismLimits,
+            repeats=st.none() | st.builds(ShareBounds, at_most=st.none() | st.floats(0, 1)),
+            rounds=st.none() | st.builds(Bounds, at_least=st.floats(0, 1e9)),
+            then=st.sampled_from(OutOfBounds),
+        ),
+    ),
     output=st.builds(Output, format=st.sampled_from(OutputFormat)),
 )
 
@@ -55,8 +66,20 @@ def test_every_field_is_there_with_its_meaning() -> None:
     assert text.startswith("# Everything that a run is asked for.")
     assert "\nseeds: null\n" in text
     assert "\n# for people; any text\nname: null\n" in text
-    assert "wants; one of free, question,\n# exchange, intent\nseed_mode: free\n" in text
+    assert "one of free, question, exchange, intent, continue, reanswer seed_mode: free" in " ".join(
+        text.replace("\n#", "").split()
+    )
+    assert "-100,000" not in text
     assert "; above 0, at most 1\n    top_p: 1.0\n" in text
     assert "\n  # end when a speaker repeats an earlier utterance or loops within one\n  repetition: true\n" in text
     assert "\n# The rules that end a conversation.\nendings:\n" in text
+    assert "\n    # rounds a conversation\n    rounds: null\n" in text
+    assert "\n    after: 200\n    # what is done when a figure leaves its bounds;" in text
+    assert "\n    then: warn\n" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_bounds_that_are_set_are_a_group() -> None:
+    limits = Limits(realism=RealismLimits(repeats=ShareBounds(at_most=0.02)))
+    text = spec_yaml(RunSpec(conversations=5, limits=limits))
+    assert "    repeats:\n      # 0 to 1\n      at_least: null\n      # 0 to 1\n      at_most: 0.02\n" in text

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from platolm.opening import is_held_out
 from platolm.tokenizer import HubTokenizer
 from training.data.arrangement import arranged
 from training.data.composing import Composer
@@ -21,7 +22,6 @@ from training.data.dialogues import (
 from training.data.reading import Chunk, Entry
 from training.data.report import DataReport, Example, SkipReason
 from training.data.row_files import write_rows
-from training.data.split import is_held_out
 from training.recipes.recipe import Data, Side
 
 _DETAIL_CHARACTERS = 160

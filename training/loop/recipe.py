@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platolm.spec import DEFAULT_TEMPERATURE, Endings, RunRequest, RunSpec, Sampling, Seed, SeedMode, SideSpec
+from platolm.sampling import DEFAULT_TEMPERATURE, Sampling
+from platolm.spec import Endings, RunRequest, RunSpec, Seed, SeedMode, SideSpec
 from training.recipes.demo import DEMO_PLATOLM, DEMO_SOCRATIC
 from training.recipes.overrides import named
 from training.recipes.recipe import Recipe, Side

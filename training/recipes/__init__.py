@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from training.recipes.demo import DEMO_BASE, DEMO_BASE_FOLDER, DEMO_PLATOLM, DEMO_SHAPE, DEMO_SOCRATIC
+from training.recipes.demo import (
+    DEMO_BASE,
+    DEMO_BASE_FOLDER,
+    DEMO_PLATOLM,
+    DEMO_PLATOLM_LORA,
+    DEMO_SHAPE,
+    DEMO_SOCRATIC,
+    DEMO_SOCRATIC_LORA,
+)
 from training.recipes.recipe import Recipe
 from training.recipes.seven_b import (
     PLATOLM_7B,
@@ -25,7 +33,18 @@ RECIPES: dict[str, Recipe] = {
         DEMO_BASE,
         DEMO_SOCRATIC,
         DEMO_PLATOLM,
+        DEMO_SOCRATIC_LORA,
+        DEMO_PLATOLM_LORA,
     )
 }
 
-__all__ = ["DEMO_BASE", "DEMO_BASE_FOLDER", "DEMO_PLATOLM", "DEMO_SHAPE", "DEMO_SOCRATIC", "RECIPES"]
+__all__ = [
+    "DEMO_BASE",
+    "DEMO_BASE_FOLDER",
+    "DEMO_PLATOLM",
+    "DEMO_PLATOLM_LORA",
+    "DEMO_SHAPE",
+    "DEMO_SOCRATIC",
+    "DEMO_SOCRATIC_LORA",
+    "RECIPES",
+]

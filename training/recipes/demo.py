@@ -8,6 +8,7 @@ from training.recipes.recipe import (
     Batch,
     Data,
     Evaluation,
+    Lora,
     Memory,
     Model,
     ModelShape,
@@ -24,6 +25,7 @@ DEMO_SHAPE = ModelShape(
 DEMO_BASE_FOLDER = "models/demo/base"
 
 _LONG, _SPOKEN = 512, 160
+_ADAPTER_STEPS = 240
 _SPLIT: dict[str, Any] = {"split_salt": SPLIT_SALT, "held_out_share": HELD_OUT_SHARE + VALIDATION_SHARE}
 """The validation split of the demo's dialogues, which the base has not seen; the held-out ones are not in the data."""
 
@@ -77,3 +79,24 @@ DEMO_PLATOLM = DEMO_SOCRATIC.model_copy(
         "data": DEMO_SOCRATIC.data.model_copy(update={"turn_limits": {"user": _LONG, "assistant": _SPOKEN}}),
     }
 )
+
+
+def _adapter(side: Recipe) -> Recipe:
+    """The same side as a low-rank adapter of the demo base, for an engine that serves both (`up --shared-engine`).
+
+    It is measured at its end alone: the blend with the start wants what was learnt most, not what was learnt least.
+    """
+    return side.model_copy(
+        update={
+            "name": f"{side.name}_lora",
+            "purpose": f"{side.side} as an adapter of the demo base, for a shared engine; minutes on two CPU cores",
+            "model": side.model.model_copy(update={"lora": Lora(rank=4, alpha=8)}),
+            "optimizer": Optimizer(learning_rate=1e-3, betas=_BETAS),
+            "schedule": Schedule(epochs=1, max_steps=_ADAPTER_STEPS),
+            "evaluation": Evaluation(every_steps=_ADAPTER_STEPS, log_every_steps=20, blend=True),
+        }
+    )
+
+
+DEMO_SOCRATIC_LORA = _adapter(DEMO_SOCRATIC)
+DEMO_PLATOLM_LORA = _adapter(DEMO_PLATOLM)

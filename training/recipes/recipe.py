@@ -188,6 +188,4 @@ class Recipe(_Group):
             raise ValueError("batch.micro_tokens must hold at least one row of data.max_length tokens")
         if self.optimizer.name == "muon" and self.memory.sharding == "fsdp2":
             raise ValueError("optimizer.name=muon runs on one device: memory.sharding=fsdp2 needs adamw")
-        if self.evaluation.blend and self.model.lora is not None:
-            raise ValueError("evaluation.blend works on full weights: take model.lora or evaluation.blend away")
         return self

@@ -24,6 +24,7 @@ compose_app.command(
         "`platolm compose gpus --simulators 2 --respondents 2`: four engines on the GPUs 0 to 3",
         "`platolm compose gpus --simulators 3 --respondents 1 --gpus 4,5,6,7`: on these",
         "`platolm compose gpus --simulators 2 --respondents 2 --share`: one of each on each of two GPUs",
+        "`platolm compose gpus --simulators 2 --shared-engine`: two engines, each for both sides",
         '`docker compose run --rm --no-deps --user "$(id -u)" -v "$PWD:/stack" -w /stack cli compose gpus --simulators '
         "2 --respondents 2`: where `platolm` is in the image only",
     )

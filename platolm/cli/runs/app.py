@@ -51,9 +51,12 @@ runs_app.command(
 runs_app.command(
     epilog=_examples("`platolm runs pause run-4f2a`: its utterances in flight are finished, then it waits for `resume`")
 )(pause)
-runs_app.command(epilog=_examples("`platolm runs resume run-4f2a`: every conversation goes on at its last turn"))(
-    resume
-)
+runs_app.command(
+    epilog=_examples(
+        "`platolm runs resume run-4f2a`: every conversation goes on at its last turn",
+        "`platolm runs resume run-4f2a --budget 20`: one that spent its budget, which is 20 in all now",
+    )
+)(resume)
 runs_app.command(
     epilog=_examples(
         "`platolm runs cancel run-4f2a`: asks first; what is finished stays in the dataset",

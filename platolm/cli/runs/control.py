@@ -28,12 +28,23 @@ def pause(
 
 
 def resume(
-    run: RunArgument, as_json: JsonOption = False, api: ApiOption = DEFAULT_API_URL, api_key: ApiKeyOption = None
+    run: RunArgument,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="What the run may spend on chat APIs from now on: in all, what is spent already included.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    api: ApiOption = DEFAULT_API_URL,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Have a paused run go on, whoever paused it."""
 
     async def resumed(client: OrchestratorClient) -> RunProgress:
-        return await client.resume((await find_run(client, run)).id)
+        return await client.resume((await find_run(client, run)).id, budget=budget)
 
     _print_state(at_api(api, api_key, resumed), as_json=as_json)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
+from platolm.browse_api import MarkFilter
 from platolm.cli.api_access import ApiKeyOption, ApiOption, at_api
 from platolm.cli.console import message_console, print_notice
 from platolm.cli.runs.lookup import RunArgument, find_run
@@ -24,6 +25,10 @@ def dataset(
         DatasetFormat,
         typer.Option("--format", help="ShareGPT records, OpenAI messages, or the records as Parquet."),
     ] = DatasetFormat.SHAREGPT,
+    mark: Annotated[
+        MarkFilter | None,
+        typer.Option(help="Only conversations that somebody marked so in the dashboard.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,13 +48,15 @@ def dataset(
         progress = await find_run(client, run)
         path = out or Path(progress.id + form.suffix)
         _say_what_is_missing(progress)
-        await download(client, progress.id, form, path)
+        await download(client, progress.id, form, path, mark)
         return path
 
     print(at_api(api, api_key, fetched))
 
 
-async def download(client: OrchestratorClient, run_id: str, form: DatasetFormat, path: Path) -> None:
+async def download(
+    client: OrchestratorClient, run_id: str, form: DatasetFormat, path: Path, mark: MarkFilter | None = None
+) -> None:
     """Write the stream to a file that appears when it is whole.
 
     Raises:
@@ -61,7 +68,7 @@ async def download(client: OrchestratorClient, run_id: str, form: DatasetFormat,
     progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
     with open_atomically(path) as file, progress:
         task = progress.add_task(path.name, total=None)
-        async with aclosing(client.dataset(run_id, form)) as chunks:
+        async with aclosing(client.dataset(run_id, form, mark)) as chunks:
             async for chunk in chunks:
                 file.write(chunk)
                 progress.advance(task, len(chunk))

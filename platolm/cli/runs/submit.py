@@ -11,6 +11,7 @@ from platolm.cli.api_access import ApiKeyOption, ApiOption, at_api
 from platolm.cli.console import print_notice
 from platolm.cli.run_options import (
     ConversationsOption,
+    FromTurnOption,
     NameOption,
     SeedModeOption,
     SeedsOption,
@@ -28,6 +29,7 @@ def submit(
     seeds: SeedsOption = None,
     conversations: ConversationsOption = None,
     seed_mode: SeedModeOption = None,
+    from_turn: FromTurnOption = None,
     name: NameOption = None,
     skip_bad: SkipBadOption = False,
     key: Annotated[
@@ -47,7 +49,7 @@ def submit(
     Unlike `platolm run` nothing is brought home: see `platolm runs follow` and `platolm runs dataset`.
     """
     mode = None if seed_mode is None else seed_mode.value
-    values = {"conversations": conversations, "name": name, "seed_mode": mode}
+    values = {"conversations": conversations, "name": name, "seed_mode": mode, "from_turn": from_turn}
     composed = compose(spec, values, seeds=seeds, skip_bad=skip_bad)
     say_what_differs(composed)
 
@@ -55,6 +57,8 @@ def submit(
         return await client.submit(composed.request, idempotency_key=key or uuid.uuid4().hex)
 
     run = at_api(api, api_key, submitted)
+    if run.cost_estimate is not None:
+        print_notice(f"chat APIs are likely to cost {run.cost_estimate.explained()}")
     for warning in run.warnings:
         print_notice(warning)
     print(run.model_dump_json() if as_json else run.id)

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
+from platolm.cli.api_use import use_line
 from platolm.cli.console import printable
 from platolm.cli.live import endings_line
 from platolm.cli.rates import num_ended
+from platolm.cli.realism import realism_line
 from platolm.runs import DeadConversation, RunProgress
 from platolm.runs_api import ConversationSummary
 
@@ -54,7 +56,11 @@ def run_table(run: RunProgress) -> Table:
         "dead": f"{run.dead:,}",
         "cancelled": f"{run.cancelled:,}" if run.cancelled else None,
         "endings": endings_line(run) or "-",
+        "realism": realism_line(run.realism),
         _NUM_UTTERANCES: f"{run.utterances:,}, {run.generated_tokens:,} tokens generated",
+        **{f"{side}'s chat APIs": use_line(use) for side, use in run.apis.items()},
+        "budget": None if run.budget is None else f"{run.budget:g} for chat APIs",
+        "expected cost": None if run.cost_estimate is None else run.cost_estimate.told(),
         "dataset": run.spec.output.url or "the API's data folder",
         "warnings": "\n".join(run.warnings),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from platolm.conversation import from_sharegpt
+from platolm.marks import read_marks
 from platolm.runs import RunProgress, RunState, conversation_id
 from platolm.runs_api import ConversationDetail, ConversationState, ConversationTurn
 from platolm.segments import Record
@@ -31,11 +32,16 @@ async def conversation_detail(queue: Queue, place: RunPlace, run: RunProgress, i
         found = await _in_queue(queue, run, index) or await _dead(queue, run, index)
         found = found or await _finished(queue, place, run, index)
         if found is not None:
-            return found
+            return await _with_mark(found, place)
     goes_on = run.state in (RunState.RUNNING, RunState.PAUSED)
     if index < run.fed or not goes_on:
         return None
     return _detail(run, index, ConversationState.QUEUED)  # its turn to be fed has not come
+
+
+async def _with_mark(found: ConversationDetail, place: RunPlace) -> ConversationDetail:
+    marks = await asyncio.to_thread(read_marks, place.place, [found.index])
+    return found.model_copy(update={"mark": marks.get(found.index)})
 
 
 async def _in_queue(queue: Queue, run: RunProgress, index: int) -> ConversationDetail | None:

@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from platolm.errors import EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
-from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
+from platolm.errors import BudgetSpentError, EngineAwayError, EngineLostError, MisconfiguredError, SpeakerError
+from services.orchestrator.engines.errors import HungEngineError, NoReplicaError
 
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 10.0
@@ -26,7 +26,7 @@ class NextStep(StrEnum):
     ELSEWHERE = "elsewhere"
     """The replica answers, and fails: try another if there is one."""
     PAUSE_RUN = "pause_run"
-    """Every conversation of the run would fail alike."""
+    """Every conversation of the run would fail alike, or cost what the run may not spend."""
     FAIL = "fail"
     """Count a failed attempt."""
 
@@ -45,7 +45,7 @@ def plan_retry(error: SpeakerError, *, attempt: int, failures_in_row: int, left_
         left_s: seconds that the utterance may still be tried for; what the server asks for (`Retry-After`) is obeyed as
             long as it fits.
     """
-    if isinstance(error, MisconfiguredError):
+    if isinstance(error, MisconfiguredError | BudgetSpentError):
         return Retry(NextStep.PAUSE_RUN)
     if not error.retryable:
         return Retry(NextStep.FAIL)

@@ -6,25 +6,33 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
 
 import structlog
 
 from platolm.conversation import TerminationReason
-from platolm.dyadic import PromptIds
 from platolm.endings import FinishReason, ending_of, should_regenerate
-from platolm.errors import SpeakerError
+from platolm.engine_client import EngineClient
+from platolm.errors import BudgetSpentError, SpeakerError
 from platolm.runs import PausedBy, RunState
-from platolm.speakers import TokenSpeaker, Utterance
+from platolm.simulators.guardrails import Step, Tries
 from platolm.spec import RunSpec, Seed, sampling_seed
+from platolm.utterances import GrowingPrompt, Speaker, Utterance
 from services.orchestrator.conversations.placement import Placement
 from services.orchestrator.conversations.retries import NextStep, may_have_taken_it_down, plan_retry, suspense_s
 from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
+from services.orchestrator.conversations.watching import Sight, Watching
 from services.orchestrator.crash_points import crash_point
-from services.orchestrator.engines.replicas import NoReplicaError, Pools
+from services.orchestrator.engines.errors import NoReplicaError
+from services.orchestrator.engines.replicas import Pools
 from services.orchestrator.engines.sides import SIDE_NAMES
 from services.orchestrator.metrics.worker import RetryCause, WorkerMetrics
 from services.orchestrator.queue import Claim, Outcome, Queue, Written, redis_patiently
 from services.tracing import ConversationSpan, Tracing
+
+if TYPE_CHECKING:
+    from platolm.chat_apis.api import ChatApi
 
 logger = structlog.get_logger(__name__)
 
@@ -45,6 +53,7 @@ class Surroundings:
     pools: Pools
     metrics: WorkerMetrics
     tracing: Tracing
+    watching: Watching
     stopping: asyncio.Event
 
 
@@ -56,12 +65,14 @@ class ConversationRunner:
     """
 
     def __init__(
-        self, claim: Claim, spec: RunSpec, *, sides: Mapping[str, TokenSpeaker], surroundings: Surroundings
+        self, claim: Claim, spec: RunSpec, *, sides: Mapping[str, Speaker], surroundings: Surroundings
     ) -> None:
         self._claim = claim
         self._around = surroundings
         self._queue = surroundings.queue
-        self._placement = Placement(claim, spec, surroundings.queue, surroundings.pools)
+        self._placement = Placement(
+            claim, spec, surroundings.queue, surroundings.pools, spoke=lambda role: self.state.api_of(role)
+        )
         self._lost_engines = claim.lost_engines
         self._log = logger.bind(run_id=claim.run_id, conversation_id=claim.conversation_id)
         self.state = ConversationState(
@@ -98,12 +109,14 @@ class ConversationRunner:
 
     async def _converse(self, span: ConversationSpan) -> TerminationReason:
         """Until an ending."""
-        for turn in self.state.seed_turns()[len(self.state.turns) :]:
-            await self._append(turn)
         while True:
-            reason = ending_of(self.state.turns, self.state.spec.endings)
+            given = self.state.given_turn()
+            reason = None if given is not None and self._is_given_so_far() else self._ending()
             if reason is not None:
                 return reason
+            if given is not None:
+                await self._append(given)
+                continue
             if self._around.stopping.is_set():
                 raise GiveBackError
             role = self.state.next_role
@@ -114,47 +127,64 @@ class ConversationRunner:
                 utterance.tell(finish_reason=turn.finish_reason.value, num_tokens=turn.num_tokens)
             await self._append(turn)
 
+    def _is_given_so_far(self) -> bool:
+        """Whether the last utterance, if any, is the seed's: what a seed gives in a row is never cut off."""
+        turns = self.state.turns
+        return not turns or turns[-1].finish_reason is FinishReason.SEED
+
+    def _ending(self) -> TerminationReason | None:
+        reason = ending_of(self.state.turns, self.state.spec.endings)
+        is_over = reason in (None, TerminationReason.TURN_LIMIT) and self.state.is_exhausted
+        return TerminationReason.SEED_EXHAUSTED if is_over else reason
+
     async def _next_turn(self, role: str) -> RecordedTurn:
-        """One utterance; made again with another seed where it would end the conversation too early."""
+        """One utterance; made again with another seed where it has a fault, or would end the conversation too early."""
         spec, turns = self.state.spec, self.state.turns
         prompt = self.state.prompt(role)
-        for regeneration in range(spec.retries.regenerations + 1):
+        tries = Tries(spec.retries.regenerations)
+        for regeneration in count():
             seed = sampling_seed(spec.seed, self.state.index, len(turns), regeneration)
             utterance = await self._speak(role, prompt, seed)
-            turn = self.state.generated_turn(role, utterance, seed)
+            fault = self.state.fault_of(role, utterance)
+            turn = self.state.generated_turn(role, utterance, seed, fault)
             reason = ending_of([*turns, turn], spec.endings)
-            if not should_regenerate(reason, len(turns) + 1, spec.endings):
+            step = tries.judge(fault, is_wanted=not should_regenerate(reason, len(turns) + 1, spec.endings))
+            if fault is not None:
+                self._around.metrics.faulty(SIDE_NAMES[role], fault)
+            if step is not Step.RETRY:
                 break
             self._around.metrics.retried(SIDE_NAMES[role], RetryCause.REGENERATED)
-        return turn
+        return turn.with_faults(list(tries.faults.elements())) if tries.faults else turn
 
-    async def _speak(self, role: str, prompt: PromptIds, seed: int) -> Utterance:
-        """Ask the side's engine, again and elsewhere while it fails in passing.
+    async def _speak(self, role: str, prompt: GrowingPrompt, seed: int) -> Utterance:
+        """Ask the side's engine or chat API, again and elsewhere while it fails in passing.
 
         Raises:
             SpeakerError: refused for good, or failing for longer than the run bears.
-            GiveBackError: the run is paused, for its engines are not as it asks; or none is there.
+            GiveBackError: the run is paused, for its engines are not as it asks, or its budget is spent; or nobody is
+                there to ask.
             StaleClaimError: the conversation is somebody else's, or dead: it may be what ended its engines.
         """
         await self._wait(suspense_s(self._lost_engines))
         deadline = time.monotonic() + self.state.spec.retries.utterance_for_s
         attempt = failures_in_row = 0
         suspect = False
+        is_outside = bool(self.state.spec.side(role).apis)
         while True:
             try:
                 replica = self._placement.replica(role)
                 async with replica.waited_for():
-                    utterance = await self.state.sides[role].speak(replica.engine, prompt, seed=seed)
+                    utterance = await self._ask(role, replica.engine, prompt, seed)
             except SpeakerError as error:
                 failures_in_row += 1
-                suspect = suspect or may_have_taken_it_down(error)
+                suspect = suspect or (not is_outside and may_have_taken_it_down(error))
                 left_s = deadline - time.monotonic()
                 retry = plan_retry(error, attempt=attempt, failures_in_row=failures_in_row, left_s=left_s)
                 self._log.warning("utterance_failed", role=role, attempt=attempt, step=retry.step, error=str(error))
                 self._around.metrics.retried(SIDE_NAMES[role], RetryCause.of(error))
                 match retry.step:
                     case NextStep.PAUSE_RUN:
-                        await self._pause_run(str(error))
+                        await self._pause_run(error)
                     case NextStep.FAIL:
                         raise
                     case NextStep.LEAVE:
@@ -174,8 +204,17 @@ class ConversationRunner:
                 self._lost_engines = 0
                 self._around.metrics.spoken(SIDE_NAMES[role], utterance, self._placement.attainable(role, replica))
                 ended = utterance.finish_reason is FinishReason.STOP  # then the engine has generated the eos too
-                self._placement.spoken(role, replica, len(prompt) + len(utterance.token_ids) + ended)
+                self._placement.spoken(role, replica, len(prompt) + utterance.num_tokens + ended)
                 return utterance
+
+    async def _ask(self, role: str, place: EngineClient | ChatApi, prompt: GrowingPrompt, seed: int) -> Utterance:
+        """Have it speak; streamed where somebody watches, with the same outcome."""
+        speaker, watching = self.state.sides[role], self._around.watching
+        if self.state.id not in watching:
+            return await speaker.speak(place, prompt, seed=seed)
+        sight = Sight(self.state.id, len(self.state.turns), role, speaker.text_so_far)
+        async with watching.showing(sight) as show:
+            return await speaker.speak(place, prompt, seed=seed, show=show)
 
     async def _lose_engine(self, error: SpeakerError) -> None:
         """Count it against the conversation, whose request may be what ended the engine."""
@@ -197,8 +236,9 @@ class ConversationRunner:
         except NoReplicaError:
             raise GiveBackError from None
 
-    async def _pause_run(self, reason: str) -> None:
-        await redis_patiently(lambda: self._queue.pause(self._claim.run_id, PausedBy.WORKER, reason))
+    async def _pause_run(self, error: SpeakerError) -> None:
+        by = PausedBy.LIMIT if isinstance(error, BudgetSpentError) else PausedBy.WORKER
+        await redis_patiently(lambda: self._queue.pause(self._claim.run_id, by, str(error)))
         raise GiveBackError
 
     async def _wait(self, delay_s: float) -> None:
@@ -219,7 +259,7 @@ class ConversationRunner:
             written = await self._append_from(written.length)
         if written.outcome is not Outcome.OK or written.run_state is RunState.CANCELLING:
             raise StaleClaimError
-        if written.run_state is RunState.PAUSED and ending_of(self.state.turns, self.state.spec.endings) is None:
+        if written.run_state is RunState.PAUSED and self._ending() is None:
             raise GiveBackError
 
     async def _append_from(self, start: int) -> Written:

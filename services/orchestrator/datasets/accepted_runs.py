@@ -34,6 +34,7 @@ class AcceptedRun(BaseModel):
     created_at: float
     warnings: list[str]
     expected_tokens: int | None = None
+    cost_estimate: str = ""
 
     async def create_in(self, queue: Queue) -> tuple[str, str]:
         """Make the run unless its key is taken; gives the run and the request digest that hold the key."""
@@ -45,6 +46,7 @@ class AcceptedRun(BaseModel):
             created_at=self.created_at,
             warnings=self.warnings,
             expected_tokens=self.expected_tokens,
+            cost_estimate=self.cost_estimate,
         )
 
 

@@ -7,12 +7,16 @@ what the other committed and leaves those records out, so that no conversation i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+import orjson
+
 from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, ManifestEntry, iter_manifest, manifest_name, segment_name
 from platolm.errors import OutputError
+from platolm.realism import Realism
+from platolm.segment_summary import SegmentSummary
 from platolm.segments import encode_segment, fresh_segment_name
 from platolm.spec import OutputFormat
 from platolm.storage import Place
@@ -36,10 +40,12 @@ class _Segment:
     indices: list[int]
     size_bytes: int
     sha256: str
+    summary: SegmentSummary | None
 
 
 class DatasetWriter:
-    """Appends to one run's dataset. `committed` holds every index that the manifest names.
+    """Appends to one run's dataset. `committed` holds every index that the manifest names; `realism` adds up what its
+    entries say of the user, so that each conversation counts once, whoever committed it.
 
     One thread at a time may use it; `committed` may be read meanwhile.
     """
@@ -55,6 +61,7 @@ class DatasetWriter:
         self._last_entry = 0
         self._unnamed: _Segment | None = None
         self.committed = IndexSet(conversations)
+        self.realism = Realism()
         if place.read(RUN_FILE) is None:
             raise OutputError(f"{place} does not hold the run: its {RUN_FILE} is missing")
         self.refresh()
@@ -71,6 +78,7 @@ class DatasetWriter:
                 self.committed.update(entry.indices)
             except ValueError as error:
                 raise OutputError(f"{self._place}/{manifest_name(entry.number)} is damaged: {error}") from error
+            self._measure(entry.summary)
             self._last_entry = entry.number
             named.add(entry.segment)
         if named:  # who made them may have died before they were durable, and their records are about to be forgotten
@@ -99,7 +107,8 @@ class DatasetWriter:
         name = fresh_segment_name(self._form)
         self._place.write(segment_name(name), [content], before_visible=lambda: crash_point("writer.segment_written"))
         crash_point("writer.segment_renamed")
-        self._unnamed = _Segment(name, list(fresh), len(content), hashlib.sha256(content).hexdigest())
+        digest, summary = hashlib.sha256(content).hexdigest(), summary_of(fresh.values())
+        self._unnamed = _Segment(name, list(fresh), len(content), digest, summary)
         return self._unnamed
 
     def _make_count(self, segment: _Segment) -> bool:
@@ -110,6 +119,7 @@ class DatasetWriter:
             indices=segment.indices,
             size_bytes=segment.size_bytes,
             sha256=segment.sha256,
+            summary=segment.summary,
         )
         if not self._place.create(manifest_name(entry.number), entry.model_dump_json().encode()):
             return False
@@ -117,7 +127,13 @@ class DatasetWriter:
         self._unnamed = None
         self._last_entry = entry.number
         self.committed.update(segment.indices)
+        self._measure(segment.summary)
         return True
+
+    def _measure(self, summary: SegmentSummary | None) -> None:
+        """Segments of before there were measures, and those that cannot be counted, are left out."""
+        if summary is not None and summary.realism is not None:
+            self.realism.merge(summary.realism)
 
     def _leave_to_others(self, segment: _Segment) -> None:
         """Read who was first. That may have been this writer, in an attempt of which no answer came."""
@@ -130,3 +146,11 @@ class DatasetWriter:
         if segment.name not in named:
             with suppress(OutputError):  # litter without effect
                 self._place.remove(segment_name(segment.name))
+
+
+def summary_of(records: Iterable[str]) -> SegmentSummary | None:
+    """What is in a segment of these records; None where one cannot be counted, which is no reason not to keep it."""
+    try:
+        return SegmentSummary.of(map(orjson.loads, records))
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -16,14 +16,17 @@ from platolm.dataset import (
     Record,
     iter_manifest,
     manifest_name,
+    open_committed,
     read_records,
     segment_name,
     segment_records,
 )
 from platolm.errors import InputError, OutputError
+from platolm.segment_summary import SegmentSummary
 from platolm.segments import is_usable_name
 from platolm.spec import RunSpec, Seed
 from platolm.storage import Place, open_place
+from services.orchestrator.datasets.catalogue import Catalogue
 from services.orchestrator.datasets.seed_file import SEEDS_FILE, SeedFile, open_seed_file
 from services.orchestrator.runs.allowed import refusal_of
 
@@ -71,7 +74,7 @@ class RunPlace:
         self._seed_cache = seed_cache
         self._seeds: SeedFile | None = None
         self._entry_of = array("I")
-        self._last_entry = 0
+        self._catalogue = Catalogue()
         self._lock = Lock()
 
     @property
@@ -143,10 +146,67 @@ class RunPlace:
         number = self._entry_number(index)
         if number == 0:
             return None
+        records = segment_records(self.place, self.entry(number))
+        return next((record for record in records if record["index"] == index), None)
+
+    def entry(self, number: int) -> ManifestEntry:
+        """The manifest's entry of a segment that is known.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
         entry = next(iter_manifest(self.place, after=number - 1), None)
         if entry is None:
             raise OutputError(f"{self.url}/{manifest_name(number)} is gone")
-        return next((record for record in segment_records(self.place, entry) if record["index"] == index), None)
+        return entry
+
+    def open_committed(self, entry: ManifestEntry) -> BinaryIO:
+        """The bytes of a segment that the manifest names.
+
+        Raises:
+            OutputError: it is missing, or cannot be read.
+        """
+        return open_committed(self.place, entry)
+
+    def catalogue(self) -> Catalogue:
+        """Where segments begin and what is in them, those included that were committed since the last look.
+
+        It only grows, so that others may read it meanwhile.
+
+        Raises:
+            OutputError: a manifest entry cannot be read.
+        """
+        with self._lock:
+            self._learn_entries()
+        return self._catalogue
+
+    def summarise(self, number: int) -> None:
+        """Count what is in a segment whose entry does not say so, for the catalogue.
+
+        Raises:
+            OutputError: it cannot be read, or has records that cannot be counted.
+        """
+        entry = self.entry(number)
+        try:
+            summary = SegmentSummary.of(segment_records(self.place, entry))
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(f"{self.url}/{segment_name(entry.segment)} has a record that lacks {error}") from error
+        with self._lock:
+            self._catalogue.learn(number, summary)
+
+    def totals(self) -> SegmentSummary:
+        """The summaries of all segments that have one, added up, as of now."""
+        with self._lock:
+            return self._catalogue.totals.model_copy(deep=True)
+
+    def entry_numbers(self, indices: Iterable[int]) -> dict[int, list[int]]:
+        """These conversations by the segment that holds them; those that are not in the dataset are left out."""
+        found: dict[int, list[int]] = {}
+        for index in indices:
+            number = self._entry_of[index] if index < len(self._entry_of) else 0
+            if number:
+                found.setdefault(number, []).append(index)
+        return found
 
     def _entry_number(self, index: int) -> int:
         """Which entry names a conversation, from 1; 0: none."""
@@ -158,10 +218,10 @@ class RunPlace:
             return self._entry_of[index] if index < len(self._entry_of) else 0
 
     def _learn_entries(self) -> None:
-        for entry in iter_manifest(self.place, after=self._last_entry):
+        for entry in iter_manifest(self.place, after=len(self._catalogue)):
             missing = max(entry.indices, default=-1) + 1 - len(self._entry_of)
             if missing > 0:
                 self._entry_of.frombytes(bytes(missing * self._entry_of.itemsize))
             for index in entry.indices:
                 self._entry_of[index] = entry.number
-            self._last_entry = entry.number
+            self._catalogue.add(entry)

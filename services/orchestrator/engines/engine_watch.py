@@ -9,7 +9,7 @@ import structlog
 from platolm.conversation import ASSISTANT, USER
 from platolm.runs import PausedBy
 from platolm.spec import RunSpec
-from services.orchestrator.engines.replicas import Pools, ReplicaPool
+from services.orchestrator.engines.replicas import Pool, Pools
 from services.orchestrator.engines.sides import SIDE_NAMES
 from services.orchestrator.queue import Queue
 from services.orchestrator.queue.queue import pool_key
@@ -52,7 +52,7 @@ class EngineWatch:
         self._pools_of(spec)
         return spec
 
-    def _pools_of(self, spec: RunSpec) -> dict[str, ReplicaPool]:
+    def _pools_of(self, spec: RunSpec) -> dict[str, Pool]:
         sides = {USER: spec.simulator, ASSISTANT: spec.respondent}
         return {role: self._pools.get(role, pool_key(side)) for role, side in sides.items()}
 
@@ -72,7 +72,7 @@ class EngineWatch:
             pool.usable()
             since = pool.unusable_since
             if since is not None and time.monotonic() - since >= self._patience_s:
-                return f"no engine of the {SIDE_NAMES[role]} answers at {pool.name}"
+                return f"no {pool.kind} of the {SIDE_NAMES[role]} answers at {pool.name}"
         return None
 
     def _all_usable(self, spec: RunSpec) -> bool:

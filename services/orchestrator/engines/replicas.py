@@ -16,10 +16,13 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import structlog
 
+from platolm.engine_client import EngineClient, EngineModel
 from platolm.errors import MisconfiguredError, SpeakerError
-from platolm.speakers import EngineClient, EngineModel
+from services.orchestrator.engines.chat_apis import ApiPool, ChatApis, no_chat_apis
 from services.orchestrator.engines.engine_metrics import EngineReading, read_engine_metrics
+from services.orchestrator.engines.errors import HungEngineError, NoReplicaError
 from services.orchestrator.queue import Offer
+from services.orchestrator.queue.queue import API_POOL
 
 logger = structlog.get_logger(__name__)
 
@@ -36,14 +39,6 @@ but not the first of all."""
 _ABANDONED = "abandoned"
 
 
-class NoReplicaError(SpeakerError):
-    """No engine of this pool is known or willing."""
-
-
-class HungEngineError(SpeakerError):
-    """The engine answers its health check and makes no progress."""
-
-
 @dataclass
 class Replica:
     """One engine address, shared by all pools that name it; `speaking` holds the tasks that wait for its answer."""
@@ -53,6 +48,7 @@ class Replica:
     moved_at: float = field(default_factory=time.monotonic)
     refused_until: float = 0.0
     looked_at: float = -math.inf
+    read_at: float = -math.inf
     misses: int = 0
     has_answered: bool = False
     is_hung: bool = False
@@ -77,7 +73,7 @@ class Replica:
         busy = bool(reading.running or reading.waiting or (reading.block_size and self.speaking))
         if not (busy and self.was_busy) or reading.iterations != self.reading.iterations:
             self.moved_at = now
-        self.reading, self.was_busy = reading, busy
+        self.reading, self.read_at, self.was_busy = reading, now, busy
         was_hung, self.is_hung = self.is_hung, now - self.moved_at >= hang_after_s
         if self.is_hung and not was_hung:
             logger.error("engine_hung", replica=self.url, running=reading.running)
@@ -164,6 +160,8 @@ class ReplicaPool:
     replicas, a headless Kubernetes service and a plain list of ports work alike.
     """
 
+    kind = "engine"
+
     def __init__(self, replicas: Replicas, urls: Iterable[str]) -> None:
         self._replicas = replicas
         self._given = tuple(url.rstrip("/") for url in urls)
@@ -173,6 +171,11 @@ class ReplicaPool:
     @property
     def name(self) -> str:
         return ", ".join(self._given)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it has any address, answering or not."""
+        return bool(self._given)
 
     async def refresh(self) -> None:
         """Resolve all hosts; addresses that are gone get no new conversations."""
@@ -224,19 +227,32 @@ class ReplicaPool:
         raise error
 
 
+Pool = ReplicaPool | ApiPool
+
+
 class Pools:
     """Pools by role and by the key that a run names them with; the empty key is what the worker was given."""
 
-    def __init__(self, replicas: Replicas, defaults: Mapping[str, Iterable[str]]) -> None:
+    def __init__(self, replicas: Replicas, defaults: Mapping[str, Iterable[str]], apis: ChatApis | None = None) -> None:
         self.replicas = replicas
-        self._pools = {role: {"": ReplicaPool(replicas, urls)} for role, urls in defaults.items()}
+        self.apis = apis or no_chat_apis()
+        self._pools: dict[str, dict[str, Pool]] = {
+            role: {"": ReplicaPool(replicas, urls)} for role, urls in defaults.items()
+        }
 
-    def get(self, role: str, key: str) -> ReplicaPool:
+    def get(self, role: str, key: str) -> Pool:
         """A pool; its addresses are known after the next `refresh`."""
         by_key = self._pools[role]
         if key not in by_key:
-            by_key[key] = ReplicaPool(self.replicas, key.split(","))
+            is_outside = key.startswith(API_POOL)
+            by_key[key] = ApiPool(self.apis, key) if is_outside else ReplicaPool(self.replicas, key.split(","))
         return by_key[key]
+
+    def engines(self, role: str, key: str) -> ReplicaPool:
+        """A pool that is not of chat APIs."""
+        pool = self.get(role, key)
+        assert isinstance(pool, ReplicaPool), "chat APIs are asked for by their names"
+        return pool
 
     async def refresh(self) -> None:
         """Resolve, then read the metrics of every replica that is due."""

@@ -91,6 +91,7 @@ class RunCollector(Collector):
         yield _runs(survey.runs_by_state)
         yield _conversations(survey.open_runs)
         yield from _counters(survey.open_runs)
+        yield from _realism(survey.open_runs)
 
 
 def _reserved(reserved_tokens: Mapping[str, int]) -> Metric:
@@ -139,3 +140,19 @@ def _counters(open_runs: Mapping[str, RunCounts]) -> Iterator[Metric]:
         utterances.add_metric([run_id], run.num_utterances)
         tokens.add_metric([run_id], run.generated_tokens)
     yield from (fed, utterances, tokens)
+
+
+def _realism(open_runs: Mapping[str, RunCounts]) -> Iterator[Metric]:
+    figures = GaugeMetricFamily(
+        "platolm_realism", "Measures of the user in a run's dataset so far", labels=["run", "figure"]
+    )
+    outside = GaugeMetricFamily(
+        "platolm_realism_out_of_bounds", "Whether one is out of the run's bounds, 0 or 1", labels=["run", "figure"]
+    )
+    for run_id, run in open_runs.items():
+        if not run.realism:
+            continue
+        for figure, value in run.realism.figures.items():
+            figures.add_metric([run_id, figure], value)
+            outside.add_metric([run_id, figure], float(figure in run.realism.out_of_bounds))
+    yield from (figures, outside)

@@ -9,7 +9,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from platolm.runs import RunState
+from platolm.runs import RealismProgress, RunState
+from services.orchestrator.queue.realism import REALISM_FIELDS, realism_of
 
 KeyOf = Callable[..., str]
 
@@ -35,6 +36,7 @@ class RunCounts:
     num_utterances: int
     generated_tokens: int
     most_in_flight: int | None = None
+    realism: RealismProgress | None = None
 
     @property
     def backlog(self) -> int:
@@ -91,7 +93,7 @@ async def _open_runs(redis: Redis, key: KeyOf, run_ids: Sequence[str]) -> dict[s
         return {}
     async with redis.pipeline(transaction=True) as pipe:
         for run_id in run_ids:
-            pipe.hmget(key("run", run_id), _FIELDS)
+            pipe.hmget(key("run", run_id), (*_FIELDS, *REALISM_FIELDS))
             pipe.xlen(key("stream", run_id))
             pipe.hlen(key("finished", run_id))
             pipe.hlen(key("dead", run_id))
@@ -101,7 +103,7 @@ async def _open_runs(redis: Redis, key: KeyOf, run_ids: Sequence[str]) -> dict[s
 
 
 def _run_counts(values: Sequence[str | None], in_stream: int, num_finished: int, num_dead: int) -> RunCounts:
-    state, *numbers = values
+    state, *numbers = values[: len(_FIELDS)]
     total, fed, claimed, limit, committed, utterances, tokens = (int(number or 0) for number in numbers)
     in_flight = max(0, claimed)
     return RunCounts(
@@ -116,6 +118,7 @@ def _run_counts(values: Sequence[str | None], in_stream: int, num_finished: int,
         num_utterances=utterances,
         generated_tokens=tokens,
         most_in_flight=limit or None,
+        realism=realism_of(dict(zip(REALISM_FIELDS, values[len(_FIELDS) :], strict=True))),
     )
 
 

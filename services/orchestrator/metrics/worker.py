@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from platolm.conversation import TerminationReason
 from platolm.endings import FinishReason
-from platolm.errors import MisconfiguredError, SpeakerError
-from platolm.speakers import Utterance
+from platolm.errors import BudgetSpentError, MisconfiguredError, SpeakerError
+from platolm.simulators.guardrails import Fault
+from platolm.utterances import Utterance
+from services.orchestrator.metrics.chat_apis import ChatApiMetrics
 from services.orchestrator.metrics.replicas import ReplicaCollector, ReplicaReading
+from services.orchestrator.queue.reports import SideTotals
 
 SIDES = ("simulator", "respondent")
 UTTERANCE_BUCKETS_S = (
@@ -33,14 +37,18 @@ class RetryCause(StrEnum):
     """Any other status."""
     MISCONFIGURED = "misconfigured"
     """The model, the path or the key is not what the engine has."""
+    BUDGET = "budget"
+    """The run may not spend what it would cost on a chat API."""
     REGENERATED = "regenerated"
-    """It was good, but would have ended the conversation too early."""
+    """It had a fault, or would have ended the conversation too early."""
 
     @classmethod
     def of(cls, error: SpeakerError) -> RetryCause:
         """What an engine's failure is counted under."""
         if isinstance(error, MisconfiguredError):
             return cls.MISCONFIGURED
+        if isinstance(error, BudgetSpentError):
+            return cls.BUDGET
         if error.status is None:
             return cls.NO_ANSWER
         if error.status in (408, 429, 503):
@@ -49,7 +57,7 @@ class RetryCause(StrEnum):
 
 
 class _Side:
-    """One side's series."""
+    """One side's series, and the totals among them as plain numbers, for this worker's reports."""
 
     def __init__(self, side: str, families: _Families) -> None:
         self.utterances: dict[FinishReason, Counter] = {
@@ -63,6 +71,7 @@ class _Side:
         self.cached = families.cached.labels(side)
         self.attained = families.attained.labels(side)
         self.attainable = families.attainable.labels(side)
+        self.totals = SideTotals()
 
 
 class _Families:
@@ -74,6 +83,7 @@ class _Families:
 
         self.utterances = counter("platolm_utterances", "Utterances generated", "finish_reason")
         self.retries = counter("platolm_utterance_retries", "Utterances asked for and not taken", "cause")
+        self.faults = counter("platolm_utterance_faults", "Faults found in utterances", "fault")
         self.generated = counter("platolm_generated_tokens", "Tokens generated, end tokens aside")
         self.prompt = counter("platolm_prompt_tokens", "Tokens of the prompts")
         self.cached = counter("platolm_cached_prompt_tokens", "Prompt tokens that engines had in their prefix cache")
@@ -98,6 +108,7 @@ class WorkerMetrics:
             return Counter(name, meaning, registry=registry)
 
         self._registry = registry
+        self.chat_apis = ChatApiMetrics(registry)
         self._families = _Families(registry)
         self._sides = {side: _Side(side, self._families) for side in SIDES}
         ended = Counter("platolm_conversations_ended", "Conversations ended", ["reason"], registry=registry)
@@ -120,17 +131,31 @@ class WorkerMetrics:
         series = self._sides[side]
         series.utterances[utterance.finish_reason].inc()
         series.seconds.observe(utterance.duration_s)
-        series.generated.inc(len(utterance.token_ids))
+        series.generated.inc(utterance.num_tokens)
         series.prompt.inc(utterance.num_prompt_tokens)
+        totals = series.totals
+        totals.utterances += 1
+        totals.generated_tokens += utterance.num_tokens
+        totals.prompt_tokens += utterance.num_prompt_tokens
         cached = utterance.num_cached_tokens
         if cached is not None:
             series.cached.inc(cached)
             series.attained.inc(min(cached, attainable))
             series.attainable.inc(attainable)
+            totals.attained_cached_tokens += min(cached, attainable)
+            totals.attainable_cached_tokens += attainable
+
+    def totals(self) -> Mapping[str, SideTotals]:
+        """What has been spoken since the start, by side; later utterances do not change it."""
+        return {name: replace(side.totals) for name, side in self._sides.items()}
 
     def retried(self, side: str, cause: RetryCause) -> None:
         """An utterance was asked for and not taken."""
         self._families.retries.labels(side, cause.value).inc()
+
+    def faulty(self, side: str, fault: Fault) -> None:
+        """An utterance had a fault, whatever was done with it."""
+        self._families.faults.labels(side, fault.value).inc()
 
     def ended(self, reason: str) -> None:
         """A conversation ended, for a `TerminationReason`."""

@@ -12,6 +12,7 @@ from services.orchestrator.queue.answers import (
 )
 from services.orchestrator.queue.connection import REDIS_AWAY, open_redis, redis_patiently
 from services.orchestrator.queue.queue import Queue
+from services.orchestrator.queue.realism import RealismReport
 
 __all__ = [
     "REDIS_AWAY",
@@ -23,6 +24,7 @@ __all__ = [
     "Queue",
     "QueuedConversation",
     "QueuedDetail",
+    "RealismReport",
     "Written",
     "open_redis",
     "redis_patiently",

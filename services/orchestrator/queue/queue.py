@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from platolm.conversation import ASSISTANT, USER, TerminationReason
 from platolm.runs import DeadConversation, PausedBy, RunProgress, RunState
@@ -29,17 +30,24 @@ from services.orchestrator.queue.answers import (
     QueuedDetail,
     Written,
 )
+from services.orchestrator.queue.chat_use import CHAT_SCRIPTS, ChatUse
 from services.orchestrator.queue.connection import Scripts
 from services.orchestrator.queue.keys import DEFAULT_PREFIX, KEYS, lua_keys
 from services.orchestrator.queue.progress import progress_of
+from services.orchestrator.queue.realism import NO_REPORT, RealismReport
+from services.orchestrator.queue.reports import WorkerReport
+from services.orchestrator.queue.summaries import run_summaries
 from services.orchestrator.queue.waiting import queued_detail, queued_page
 
 SCRIPT_NAMES = (
     "create_run", "feed", "pause", "resume", "cancel", "retry_dead", "register", "unregister", "renew", "claim",
-    "place", "reclaim", "append", "finish", "release", "fail", "lose_engine", "commit",
+    "place", "reclaim", "append", "finish", "release", "fail", "lose_engine", "commit", "report",
+    "watch", "watched", "show", "account",
 )  # fmt: skip
 
 _SCRIPTS_FOLDER = files(__package__).joinpath("scripts")
+API_POOL = "apis:"
+"""Begins the keys of pools of chat APIs; no engine's URL begins so."""
 _RETRY_BATCH = 64
 
 
@@ -50,7 +58,9 @@ class Queue:
         self._redis = redis
         self._prefix = prefix
         prelude = lua_keys(prefix) + _script_source("prelude")
-        self._scripts = Scripts(redis, {name: prelude + _script_source(name) for name in SCRIPT_NAMES})
+        own = {name: prelude + _script_source(name) for name in SCRIPT_NAMES}
+        self._scripts = Scripts(redis, {**own, **CHAT_SCRIPTS})
+        self.chat_use = ChatUse(self._call, self.key)
 
     def key(self, name: str, *ids: str) -> str:
         return self._prefix + KEYS[name].format(*ids)
@@ -67,10 +77,12 @@ class Queue:
         created_at: float,
         warnings: Sequence[str],
         expected_tokens: int | None = None,
+        cost_estimate: str = "",
     ) -> tuple[str, str]:
         """Create the run unless the key is taken; gives the run and the request digest that hold the key.
 
         `expected_tokens` is what a conversation reserves on a replica until some have ended; default: its context.
+        `cost_estimate` is an `EstimatedCost` in JSON, where there is one.
         """
         fields: dict[str, Any] = {
             "spec": spec.model_dump_json(),
@@ -88,6 +100,7 @@ class Queue:
             "committed": 0,
             "created_at": created_at,
             "warnings": json.dumps(list(warnings)),
+            "cost_estimate": cost_estimate,
         }
         flat = [part for pair in fields.items() for part in pair]
         holder = await self._call("create_run", run_id, idempotency_key, digest, created_at, *flat)
@@ -119,16 +132,20 @@ class Queue:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(self.key("run", run_id))
             pipe.hlen(self.key("dead", run_id))
-            fields, dead = await pipe.execute()
-        return progress_of(run_id, fields, dead=dead) if fields else None
+            pipe.hgetall(self.key("accounts", run_id))
+            pipe.hget(self.key("budget", run_id), "limit")
+            fields, dead, accounts, budget = await pipe.execute()
+        return progress_of(run_id, fields, dead=dead, accounts=accounts, budget=budget) if fields else None
 
     async def pause(self, run_id: str, by: PausedBy, reason: str) -> RunState | None:
         """Hand nothing more out; gives the state, which stays what it was where the run is over."""
         return _state(await self._call("pause", run_id, by.value, reason))
 
-    async def resume(self, run_id: str, by: PausedBy | None = None) -> RunState | None:
-        """Hand a paused run out again; with `by`, only where that paused it."""
-        return _state(await self._call("resume", run_id, by.value if by else ""))
+    async def resume(
+        self, run_id: str, by: PausedBy | None = None, *, budget_nanos: int | None = None
+    ) -> RunState | None:
+        """Hand a paused run out again; with `by`, only where that paused it. From now on it has this budget."""
+        return _state(await self._call("resume", run_id, by.value if by else "", budget_nanos or ""))
 
     async def state(self, run_id: str) -> RunState | None:
         """A run's state; None: no such run."""
@@ -178,6 +195,10 @@ class Queue:
         """Conversations that wait or are worked on, in the order of feeding, and the cursor to go on at."""
         return await queued_page(self._redis, self.key, run_id, after=after, limit=limit)
 
+    async def is_queued(self, conversation_id: str) -> bool:
+        """Whether a conversation waits or is worked on."""
+        return bool(await self._redis.exists(self.key("conversation", conversation_id)))
+
     async def queued_conversation(self, conversation_id: str) -> QueuedDetail | None:
         """One of them with its turns; None where it is not (or no longer) in the queue."""
         return await queued_detail(self._redis, self.key, conversation_id)
@@ -222,6 +243,10 @@ class Queue:
         if held is None:
             raise LeaseLostError(worker)
         return dict(zip(held[::2], held[1::2], strict=True))
+
+    async def report(self, worker: str, report: WorkerReport) -> None:
+        """Tell how a worker does; in vain where its claims do not stand."""
+        await self._call("report", worker, report.to_json())
 
     async def claim(self, worker: str, *, count: int, offers: Mapping[str, Mapping[str, Sequence[Offer]]]) -> Claimed:
         """Own up to `count` conversations, of the runs with the fewest in flight first.
@@ -317,9 +342,15 @@ class Queue:
     async def num_finished_waiting(self, run_id: str) -> int:
         return int(await self._redis.hlen(self.key("finished", run_id)))
 
-    async def commit(self, run_id: str, *, committed: int, indices: Iterable[int]) -> RunState | None:
-        """Forget records that are in the dataset; `committed` is how many that now holds in all. None: no such run."""
-        return _state(await self._call("commit", run_id, committed, *indices))
+    async def commit(
+        self, run_id: str, *, committed: int, indices: Iterable[int], realism: RealismReport | None = None
+    ) -> RunState | None:
+        """Forget records that are in the dataset; `committed` is how many that now holds in all. None: no such run.
+
+        With `realism`, take in what was measured, and in the same step do what is to be done about it.
+        """
+        told = NO_REPORT if realism is None else realism.arguments()
+        return _state(await self._call("commit", run_id, committed, *told, *indices))
 
     # what workers found at the engines
 
@@ -333,12 +364,35 @@ class Queue:
     async def ping(self) -> None:
         await self._redis.ping()
 
-    def events(self) -> Any:
-        """A pub/sub connection; subscribe it to `key("events", run_id)`.
+    # what people watch
 
-        Each message is `INDEX TURN_INDEX TURN`, the turn as the worker recorded it, in JSON.
+    def pubsub(self) -> PubSub:
+        """A connection for messages of `key("events", run_id)` and of `key("partial", conversation_id)`.
+
+        A run's are `INDEX TURN_INDEX TURN`, the turn as the worker recorded it in JSON, and `INDEX ended REASON`.
         """
         return self._redis.pubsub()
+
+    def run_of_events(self, channel: str) -> str:
+        """The run whose `key("events", run_id)` this is."""
+        before, _, after = self.key("events", "*").partition("*")
+        return channel.removeprefix(before).removesuffix(after)
+
+    async def watch(self, conversation_id: str, *, for_s: int) -> None:
+        """Have workers show this conversation's utterances while they are made, from their next look on."""
+        await self._call("watch", conversation_id, for_s)
+
+    async def watched(self) -> frozenset[str]:
+        """The conversations that somebody watches."""
+        return frozenset(await self._call("watched"))
+
+    async def show(self, conversation_id: str, message: str) -> None:
+        """Publish the utterance in the making to those who watch."""
+        await self._call("show", conversation_id, message)
+
+    async def summaries(self, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The fields of a `platolm.live_api.RunSummary` but the name, for each run that exists, read at one instant."""
+        return await run_summaries(self._redis, self.key, run_ids)
 
     async def close(self) -> None:
         """Wait for calls that are on their way."""
@@ -349,7 +403,9 @@ class Queue:
 
 
 def pool_key(side: SideSpec) -> str:
-    """Names the replicas that a side of a run may use; empty: those that the workers were given."""
+    """Names the replicas, or chat APIs, that a side of a run may use; empty: engines that the workers were given."""
+    if side.apis:
+        return API_POOL + ",".join(sorted(side.apis))
     return ",".join(side.endpoints or [])
 
 

@@ -11,8 +11,10 @@ import structlog
 
 from platolm.runs import PausedBy, RunProgress, RunState
 from services.orchestrator.crash_points import crash_point
+from services.orchestrator.datasets.dataset_writer import DatasetWriter
 from services.orchestrator.metrics.writer import WriterMetrics
 from services.orchestrator.queue import Queue
+from services.orchestrator.run_keeper.judging import report_of
 from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
 
@@ -90,7 +92,7 @@ class Committer:
         began = time.monotonic()
         added = await self._run.blocking(lambda: dataset.commit(records))
         crash_point("writer.before_commit")
-        await self._tell_queue(len(dataset.committed), records)
+        await self._tell_queue(dataset, records)
         crash_point("writer.after_commit")
         if added.num_records:
             seconds = time.monotonic() - began
@@ -99,8 +101,12 @@ class Committer:
             "segment_committed", run_id=self._run.id, records=added.num_records, committed=len(dataset.committed)
         )
 
-    async def _tell_queue(self, committed: int, indices: Iterable[int]) -> None:
-        state = await self._queue.commit(self._run.id, committed=committed, indices=indices)
+    async def _tell_queue(self, dataset: DatasetWriter, indices: Iterable[int]) -> None:
+        """What is committed, and how the user does by that; what follows from it happens in the same step."""
+        limits = self._run.spec.limits.realism
+        realism = await self._run.blocking(lambda: report_of(dataset.realism, limits))
+        committed = len(dataset.committed)
+        state = await self._queue.commit(self._run.id, committed=committed, indices=indices, realism=realism)
         self._run.state = state or RunState.CANCELLED
 
     async def _is_due(self, waiting: int) -> bool:
@@ -130,7 +136,7 @@ class Committer:
             return
         dataset = await self._run.dataset()
         if len(dataset.committed) > progress.committed or progress.state is RunState.CANCELLING:
-            await self._tell_queue(len(dataset.committed), ())
+            await self._tell_queue(dataset, ())
 
     def _write_probe(self) -> None:
         place = self._run.place().place

@@ -10,6 +10,7 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import StreamingResponse
 
+from platolm.browse_api import MarkFilter
 from platolm.runs_api import MANIFEST_PAGE, DatasetFormat, Manifest
 from services.orchestrator.datasets.exports import export, media_type_of
 from services.orchestrator.runs.dependencies import Run, Service
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1/runs/{run_id}", tags=["datasets"])
 
 SEGMENT_MEDIA_TYPE = "application/octet-stream"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_DATASET: Answers = {200: {"content": {media_type_of(form): _BINARY for form in DatasetFormat}}}
+DATASET: Answers = {200: {"content": {media_type_of(form): _BINARY for form in DatasetFormat}}}
 _SEGMENT: Answers = {200: {"content": {SEGMENT_MEDIA_TYPE: _BINARY}}}
 _CHUNK_BYTES = 256 * 1024
 
@@ -51,12 +52,18 @@ async def segment(run: Run, service: Service, name: Annotated[str, Path(max_leng
     return Streamed(_chunks(file), media_type=SEGMENT_MEDIA_TYPE)
 
 
-@router.get("/dataset", responses={**_DATASET, **NOT_FOUND, **NO_OUTPUT}, response_class=Streamed)
+@router.get("/dataset", responses={**DATASET, **NOT_FOUND, **NO_OUTPUT}, response_class=Streamed)
 async def dataset(
-    run: Run, service: Service, form: Annotated[DatasetFormat, Query(alias="format")] = DatasetFormat.SHAREGPT
+    run: Run,
+    service: Service,
+    form: Annotated[DatasetFormat, Query(alias="format")] = DatasetFormat.SHAREGPT,
+    mark: Annotated[MarkFilter | None, Query(description="only conversations that a person marked so")] = None,
 ) -> Streamed:
-    """What is committed so far, in the order of commitment; it may be fetched while the run goes on."""
-    pieces = export(service.place(run).place, form)
+    """What is committed so far, in the order of commitment; it may be fetched while the run goes on.
+
+    Records carry `mark` and `note` where a person has said so.
+    """
+    pieces = export(service.place(run).place, form, mark)
     first = await asyncio.to_thread(next, pieces, b"")  # what cannot be read at all is said before the answer begins
     return Streamed(chain([first], pieces), media_type=media_type_of(form))
 

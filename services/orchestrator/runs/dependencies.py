@@ -22,7 +22,7 @@ RunIdParameter = Annotated[str, Path(pattern=RUN_ID_PATTERN)]
 
 
 async def existing_run(run_id: RunIdParameter, service: Service) -> RunProgress:
-    progress = await service.queue.progress(run_id)
+    progress = await service.find(run_id)
     if progress is None:
         raise HTTPException(404, f"no run {run_id}")
     return progress

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 
 from platolm.runs import RunProgress, RunState
-from platolm.runs_api import DeadList, RetriedDead, RunList
+from platolm.runs_api import DeadList, ResumeRequest, RetriedDead, RunList
 from services.orchestrator.runs.dependencies import Run, Service
 from services.orchestrator.runs.service import IdempotencyConflictError, NotApplicableError
 from services.orchestrator.web.bodies import received
@@ -80,10 +80,10 @@ async def pause(run: Run, service: Service) -> RunProgress:
 
 
 @router.post("/{run_id}/resume", responses={**NOT_FOUND, **CONFLICT})
-async def resume(run: Run, service: Service) -> RunProgress:
-    """Go on with a paused run, whatever paused it; its limits count anew."""
+async def resume(run: Run, service: Service, change: ResumeRequest | None = None) -> RunProgress:
+    """Go on with a paused run, whatever paused it; its limits count anew, but for the budget, which may be raised."""
     try:
-        return await service.resume(run.id)
+        return await service.resume(run.id, change.budget if change is not None else None)
     except NotApplicableError as error:
         raise HTTPException(409, str(error)) from error
 

@@ -11,6 +11,7 @@ from typing import Any
 from platolm.conversation import SYSTEM
 from platolm.dyadic import DyadicProfile, Turn, prompt_ids
 from platolm.errors import TokenizerError
+from platolm.speaker_profile import SpeakerProfile
 from platolm.tokenizer import HubTokenizer
 
 _BATCH_CHARS = 4_000_000
@@ -100,6 +101,12 @@ class PromptTexts:
         self._texts = []
         num_control = len(prompt_ids([*system, *turns], profile, self))
         return Prompt(tuple(self._texts), num_control)
+
+
+def dyadic_of(profile: SpeakerProfile) -> DyadicProfile | None:
+    """The dyadic format that a profile prompts in, whose texts can be measured without a tokenizer; None: another."""
+    dyadic = getattr(profile, "dyadic", None)
+    return dyadic if isinstance(dyadic, DyadicProfile) else None
 
 
 def which_fit(

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from platolm.chat_apis.use import EstimatedCost
 from platolm.errors import InputError
 from platolm.spec import RunRequest, RunSpec, Seed
 from services.orchestrator.datasets.run_place import RunPlaces
 from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.runs.admission import NoUsableSeedError, admit
 from services.orchestrator.runs.allowed import refusal_of
+from services.orchestrator.runs.chat_costs import ChatPrices, budget_warnings, estimated, refused_apis
 from services.orchestrator.web.problems import InvalidRequestError, Problem, problems_of
 
 _ENDPOINTS = "PLATOLM_API_ALLOWED_ENDPOINTS"
@@ -27,13 +29,16 @@ _OUTPUTS = "PLATOLM_API_ALLOWED_OUTPUTS"
 
 @dataclass(frozen=True)
 class Order:
-    """What a body is taken in with. `found`: what workers found at the engines, by role."""
+    """What a body is taken in with. `found`: what workers found at the engines, by role; `chat_prices`: the operator's
+    chat APIs.
+    """
 
     run_id: str
     data_dir: Path
     allowed_endpoints: list[str]
     allowed_outputs: list[str]
     found: Mapping[str, SideDescription]
+    chat_prices: ChatPrices
     only_digest: bool = False
     """The run exists already: see whether this is the same request, and write nothing."""
 
@@ -48,28 +53,32 @@ class TakenIn:
     warnings: list[str]
     context_tokens: int | None = None
     """What a conversation may grow to, where that is known."""
+    cost: EstimatedCost | None = None
+    """What its chat APIs are likely to cost, where it asks any and their prices are known."""
 
 
 def take_in(body: bytes | Path, order: Order) -> TakenIn:
     """Read a body, and write the run's folder.
 
     Raises:
-        InvalidRequestError: the request is wrong, names a place that is not allowed, or no seed fits.
+        InvalidRequestError: the request is wrong, names a place or a chat API that is not allowed, or no seed fits.
         OutputError: the folder cannot be written.
     """
     request = _parsed(body.read_bytes() if isinstance(body, Path) else body)
     digest = _digest(request)
     if order.only_digest:
         return TakenIn(request.spec, digest, [])
-    problems = list(_refused_urls(request.spec, order))
+    problems = [*_refused_urls(request.spec, order), *refused_apis(request.spec, order.chat_prices)]
     if problems:
         raise InvalidRequestError(problems)
     try:
-        admitted = admit(request.spec, request.seeds, order.found)
+        admitted = admit(request.spec, request.taken_seeds(), order.found)
     except NoUsableSeedError as error:
         raise InvalidRequestError([Problem(loc=["body", "seeds"], msg=str(error))]) from error
     _write(request.spec, admitted.seeds, order)
-    return TakenIn(request.spec, digest, admitted.warnings, admitted.context_tokens)
+    cost = estimated(request.spec, admitted.seeds, order.chat_prices)
+    warnings = [*admitted.warnings, *budget_warnings(request.spec, cost)]
+    return TakenIn(request.spec, digest, warnings, admitted.context_tokens, cost)
 
 
 def _write(spec: RunSpec, seeds: Iterable[Seed], order: Order) -> None:

@@ -9,15 +9,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from platolm.chat_apis.prices import nanos_of
 from platolm.conversation import ASSISTANT, USER
+from platolm.dialogues_api import TALKS_RUN_ID
 from platolm.errors import InputError, OutputError
 from platolm.runs import PausedBy, RunProgress, RunState
+from platolm.storage import LocalPlace
 from services.orchestrator.crash_points import crash_point
 from services.orchestrator.datasets.accepted_runs import AcceptedRun, AcceptedRuns
 from services.orchestrator.datasets.run_place import RunPlace, RunPlaces
+from services.orchestrator.dialogues.talks import Talks
 from services.orchestrator.engines.sides import SIDE_NAMES, SideDescription
 from services.orchestrator.queue import Queue
 from services.orchestrator.runs.apart import take_in_apart
+from services.orchestrator.runs.chat_costs import read_chat_prices
 from services.orchestrator.runs.intake import Order, TakenIn, take_in
 from services.orchestrator.settings import ApiSettings
 
@@ -50,7 +55,9 @@ class RunService:
         self.queue = queue
         self._run_places = RunPlaces(settings.data_dir, settings.allowed_outputs)
         self._accepted = AcceptedRuns(settings.data_dir)
+        self._chat_prices = read_chat_prices(settings.chat_apis_file, settings.prices_file)
         self._places: dict[str, RunPlace] = {}
+        self.talks = Talks(LocalPlace(self._run_places.runs_folder / TALKS_RUN_ID))
         self._one_large = asyncio.Lock()  # large submissions one after another: each may need much memory
 
     async def submit(self, body: bytes | Path, idempotency_key: str | None) -> Submitted:
@@ -86,6 +93,7 @@ class RunService:
             allowed_endpoints=self.settings.allowed_endpoints,
             allowed_outputs=self.settings.allowed_outputs,
             found={role: SideDescription(**side) for role, side in described.items() if side},
+            chat_prices=self._chat_prices,
             only_digest=only_digest,
         )
 
@@ -109,6 +117,7 @@ class RunService:
             created_at=time.time(),
             warnings=taken.warnings,
             expected_tokens=taken.context_tokens,
+            cost_estimate="" if taken.cost is None else taken.cost.model_dump_json(),
         )
         holder = await run.create_in(self.queue)
         if holder[0] == run_id:
@@ -121,21 +130,23 @@ class RunService:
         Raises:
             NotApplicableError: the run is over, or is being cancelled.
         """
-        state = await self.queue.pause(run_id, PausedBy.USER, PAUSE_REASON)
+        state = await self.queue.pause(run_id, PausedBy.USER, PAUSE_REASON) or RunState.COMPLETED
         if state is not RunState.PAUSED:
             raise NotApplicableError(f"run {run_id} is {state}: only a running run can be paused")
         return await self._existing(run_id)
 
-    async def resume(self, run_id: str) -> RunProgress:
-        """Hand a run out again; one that runs stays so.
+    async def resume(self, run_id: str, budget: float | None = None) -> RunProgress:
+        """Hand a run out again; one that runs stays so. With `budget` it may spend so much from its beginning on.
 
         Raises:
-            NotApplicableError: the run is over, or is being cancelled.
+            NotApplicableError: the run is over, or is being cancelled; or it has no budget that could be changed.
         """
         before = await self._existing(run_id)
         if before.state not in (RunState.PAUSED, RunState.RUNNING):
             raise NotApplicableError(f"run {run_id} is {before.state}: only a paused run can be resumed")
-        await self.queue.resume(run_id)
+        if budget is not None and before.budget is None:
+            raise NotApplicableError(f"run {run_id} was started without limits.budget: there is none to change")
+        await self.queue.resume(run_id, budget_nanos=None if budget is None else nanos_of(budget))
         return await self._existing(run_id)
 
     async def cancel(self, run_id: str) -> RunProgress:
@@ -144,7 +155,7 @@ class RunService:
         Raises:
             NotApplicableError: the run is completed.
         """
-        state = await self.queue.cancel(run_id)
+        state = await self.queue.cancel(run_id) or RunState.COMPLETED
         if state is RunState.COMPLETED:
             raise NotApplicableError(f"run {run_id} is {state}: there is nothing left to cancel")
         return await self._existing(run_id)
@@ -160,8 +171,14 @@ class RunService:
             raise NotApplicableError(f"run {run_id} is {before.state}: its conversations were given up")
         return await self.queue.retry_dead(run_id) or 0, await self._existing(run_id)
 
+    async def find(self, run_id: str) -> RunProgress | None:
+        """A run; the saved talks are one that is over and that no queue knows. None: there is no such run."""
+        if run_id == TALKS_RUN_ID:
+            return await asyncio.to_thread(self.talks.progress)
+        return await self.queue.progress(run_id)
+
     async def _existing(self, run_id: str) -> RunProgress:
-        progress = await self.queue.progress(run_id)
+        progress = await self.find(run_id)
         assert progress is not None, "runs are never deleted"
         return progress
 

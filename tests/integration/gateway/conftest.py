@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.gateway.chain_model import write_chain_model
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 START_TIMEOUT_S = 180
 CONTEXT_TOKENS = 8192
@@ -165,6 +167,25 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
 def both_gateways(need_vllm: None, launch: StartService, tiny_model: Path) -> dict[str, Service]:
     """Both servers, started side by side."""
     services = {name: launch(name, model=tiny_model) for name in ("simulator", "respondent")}
+    for service in services.values():
+        service.wait_ready()
+    return services
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulator's model whose text is drawn with known probabilities; its folder's name says UserLM."""
+    return write_chain_model(tmp_path_factory.mktemp("models") / "UserLM-stand-in")
+
+
+@pytest.fixture(scope="session")
+def simulators(need_vllm: None, launch: StartService, stand_in: Path) -> dict[str, Service]:
+    """A gateway for each profile; the first starts the engine of all, and knows its profile by the model's name."""
+    first = launch("simulator", model=stand_in)
+    engine = {"model": stand_in, "engine_url": f"http://127.0.0.1:{first.engine_port}/v1"}
+    names = ("socratic", "usp", "osim", "roleplay")
+    others = {name: launch("simulator", profile=name, guardrail_retries=0, **engine) for name in names}
+    services = {"userlm": first, **others}
     for service in services.values():
         service.wait_ready()
     return services

@@ -205,7 +205,7 @@ def test_mistakes_are_found_before_the_engine_starts(
         ({"model": tiny_model, "port": busy_port}, 1, "choose another port with --port"),
         ({"model": tiny_model, "engine_port": busy_port}, 1, "choose another port with --engine-port"),
         ({"model": tiny_model, "api_keys": "changeme123"}, 2, "placeholder"),
-        ({"model": tiny_model, "profile": "bard"}, 2, "no dyadic profile"),
+        ({"model": tiny_model, "profile": "bard"}, 2, "no profile 'bard' here: choose one of platolm"),
     ]
     for settings, code, words in cases:
         service = launch("respondent", **settings)

@@ -140,11 +140,14 @@ class Api:
         runs: list[dict[str, Any]] = [] if response.status_code == 503 else response.raise_for_status().json()["runs"]
         return runs
 
-    def act(self, run_id: str, action: str) -> dict[str, Any]:
+    def act(self, run_id: str, action: str, **body: object) -> dict[str, Any]:
         """Pause, resume, cancel or retry-dead a run."""
-        response = _HTTP.post(f"{self.url}/v1/runs/{run_id}/{action}", timeout=30).raise_for_status()
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = self.post(run_id, action, **body).raise_for_status().json()
         return answer
+
+    def post(self, run_id: str, action: str, **body: object) -> httpx.Response:
+        """The same, whatever comes of it."""
+        return _HTTP.post(f"{self.url}/v1/runs/{run_id}/{action}", json=body or None, timeout=30)
 
     def dataset(self, run_id: str) -> list[dict[str, Any]]:
         response = _HTTP.get(f"{self.url}/v1/runs/{run_id}/dataset", timeout=60).raise_for_status()

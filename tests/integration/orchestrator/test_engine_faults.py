@@ -116,8 +116,8 @@ def test_answers_that_stall_are_asked_for_again(
 def impatient(worker: Process, *, body_timeout_s: float) -> Process:
     """A worker with another limit for answers that stall."""
     code = (
-        "import typer, platolm.speakers, services.orchestrator.worker as worker\n"
-        f"platolm.speakers.BODY_TIMEOUT_S = {body_timeout_s}\n"
+        "import typer, platolm.engine_client, services.orchestrator.worker as worker\n"
+        f"platolm.engine_client.BODY_TIMEOUT_S = {body_timeout_s}\n"
         "typer.run(worker.main)"
     )
     worker.argv[1:] = ["-c", code]

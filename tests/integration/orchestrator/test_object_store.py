@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 import s3fs  # type: ignore[import-untyped]
 
+from platolm.browse_api import MarkFilter
 from platolm.dataset import read_manifest, read_records
 from platolm.errors import InputError, OutputError
+from platolm.marks import MARKS_FOLDER, MarkRequest, MarkValue, keep_mark, marked_indices
 from platolm.runs_api import DatasetFormat
 from platolm.spec import Output, RunSpec, Seed
 from platolm.storage import Place, open_place
+from services.orchestrator.browse.search import Search, Wanted
 from services.orchestrator.datasets.dataset_writer import DatasetWriter
 from services.orchestrator.datasets.exports import export
 from services.orchestrator.datasets.run_place import RunPlaces
+from tests.browsed_dataset import dataset, said
 from tests.object_store import ObjectStore, object_store
 
 BUCKET = "s3://datasets"
@@ -91,6 +95,24 @@ def test_a_run_in_a_bucket(place: Place, tmp_path: Path) -> None:
     assert b"".join(export(run.place, DatasetFormat.SHAREGPT)).count(b"\n") == 60
     segments = s3fs.S3FileSystem().ls(f"{run.url.removeprefix('s3://')}/segments")
     assert len(segments) == 6, "what lost its entry was removed"
+
+
+def test_a_dataset_there_is_browsed_and_marked(place: Place) -> None:
+    run = dataset(place, [[said(0, "Hello", "Good day")], [said(1, "Basil?", "Yes"), said(2, "Bye", "Bye")]])
+    assert place.names(MARKS_FOLDER) == []
+    for index, value in ((0, MarkValue.GOOD), (2, MarkValue.BAD), (1, MarkValue.GOOD)):
+        keep_mark(place, index, MarkRequest(mark=value))
+    keep_mark(place, 1, MarkRequest())
+    assert marked_indices(place) == [0, 2]
+    pages = {text: Search(run, Wanted(text=text)).page(0, 10).records for text in ("BASIL", "bye", "nowhere")}
+    assert {text: [record.index for record in found] for text, found in pages.items()} == {
+        "BASIL": [1],
+        "bye": [2],
+        "nowhere": [],
+    }
+    [bad] = Search(run, Wanted(mark=MarkFilter.BAD)).page(0, 10).records
+    assert (bad.index, bad.position, bad.mark and bad.mark.mark) == (2, 2, MarkValue.BAD)
+    assert b"".join(export(place, DatasetFormat.SHAREGPT, MarkFilter.ANY)).count(b"\n") == 2
 
 
 def test_a_place_outside_the_bucket_is_refused(tmp_path: Path) -> None:

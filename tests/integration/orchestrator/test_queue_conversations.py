@@ -32,17 +32,21 @@ async def test_an_append_whose_answer_was_lost_is_recorded_once(queue: Queue) ->
     assert (progress.utterances, progress.generated_tokens) == (1, 3)
 
 
-async def test_an_utterance_is_published_once(queue: Queue) -> None:
+async def test_utterances_and_the_end_are_published_once(queue: Queue) -> None:
     await make_run(queue)
     owned = await claim_one(queue)
-    async with queue.events() as pubsub:
+    async with queue.pubsub() as pubsub:
         await pubsub.subscribe(queue.key("events", "run-a"))
         await pubsub.get_message(timeout=5)
         await append(queue, owned, 0, '{"content": "one"}')
         await append(queue, owned, 0, '{"content": "one"}')
         await append(queue, owned, 1, '{"content": "two"}')
-        heard = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(2)]
-        assert [message["data"] for message in heard] == ['0 0 {"content": "one"}', '0 1 {"content": "two"}']
+        assert await finish(queue, owned, 3) is Outcome.SHORT
+        assert await finish(queue, owned, 2) is Outcome.OK
+        assert await finish(queue, owned, 2) is Outcome.GONE
+        heard = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(3)]
+        told = ['0 0 {"content": "one"}', '0 1 {"content": "two"}', "0 ended context_full"]
+        assert [message["data"] for message in heard if message is not None] == told
         assert await pubsub.get_message(ignore_subscribe_messages=True) is None
 
 

@@ -13,7 +13,7 @@ from benchmarks.recorded import RecordedRequest
 from benchmarks.replay import prepare, replay
 from platolm.conversation import ASSISTANT, USER
 from platolm.errors import SpeakerError
-from platolm.spec import Sampling
+from platolm.sampling import PAPERS_SAMPLING, Sampling
 from tests.serving import serving
 
 URLS = {USER: "http://simulator/v1", ASSISTANT: "http://respondent/v1"}
@@ -71,7 +71,7 @@ async def test_conversations_begin_in_order_and_each_asks_one_by_one() -> None:
     completions = Completions()
     with serving(completions.app()) as address:
         urls = dict.fromkeys(URLS, f"{address}/v1")
-        prepared = prepare([conversation(n, 4) for n in range(9)], urls, MODELS, Sampling())
+        prepared = prepare([conversation(n, 4) for n in range(9)], urls, MODELS, Sampling(**PAPERS_SAMPLING))
         replayed = await replay(prepared, in_flight=3)
     assert replayed.generated_tokens == 9 * (10 + 11 + 12 + 13)
     assert replayed.seconds > 0
@@ -83,6 +83,8 @@ async def test_conversations_begin_in_order_and_each_asks_one_by_one() -> None:
 
 async def test_a_refusal_ends_the_measurement() -> None:
     with serving(Completions(status=400).app()) as address:
-        prepared = prepare([conversation(0, 1)], dict.fromkeys(URLS, f"{address}/v1"), MODELS, Sampling())
+        prepared = prepare(
+            [conversation(0, 1)], dict.fromkeys(URLS, f"{address}/v1"), MODELS, Sampling(**PAPERS_SAMPLING)
+        )
         with pytest.raises(SpeakerError, match="answered 400"):
             await replay(prepared, in_flight=8)

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
+from platolm.chat_apis.use import ApiUse, EstimatedCost
 from platolm.runs import (
     DeadConversation,
     Pause,
@@ -23,6 +24,7 @@ from platolm.runs import (
 from platolm.runs_api import (
     ConversationPage,
     DatasetFormat,
+    ResumeRequest,
     RetriedDead,
 )
 from platolm.spec import RunRequest
@@ -44,6 +46,8 @@ class FakeApi:
         self.damaged_replies = 0
         self.dead_indices: frozenset[int] = frozenset()
         self.warnings: list[str] = []
+        self.apis: dict[str, ApiUse] = {}
+        self.cost_estimate: EstimatedCost | None = None
         self.api_key: str | None = None
         self.cut_dataset_short = False
         self.page_size = 7
@@ -127,6 +131,7 @@ class FakeApi:
             run_id = f"run-{len(self.runs) + 1}"
             self.keys[key] = run_id
             self.runs[run_id] = FakeRun(run_id, RunRequest.model_validate_json(body), self.dead_indices)
+            self.runs[run_id].apis, self.runs[run_id].cost_estimate = self.apis, self.cost_estimate
         await self.hold_submissions.wait()
         progress = self.runs[self.keys[key]].progress().model_dump(mode="json")
         return web.json_response({**progress, "warnings": self.warnings}, status=200 if known else 201)
@@ -186,6 +191,8 @@ class FakeApi:
     async def _resume(self, request: web.Request) -> web.Response:
         run = self._run(request)
         run.pause = None
+        change = ResumeRequest.model_validate_json(await request.text() or "{}")
+        run.budget = run.budget if change.budget is None else change.budget
         return _model(run.progress())
 
     async def _cancel(self, request: web.Request) -> web.Response:
@@ -216,10 +223,11 @@ class FakeApi:
 
     async def _dataset(self, request: web.Request) -> web.StreamResponse:
         run, form = self._run(request), DatasetFormat(request.query["format"])
+        asked = {"mark": request.query["mark"]} if "mark" in request.query else {}
         response = web.StreamResponse()
         await response.prepare(request)
         for index in sorted(index for entry in run.entries for index in entry.indices):
-            await response.write(json.dumps({"format": form, "index": index}).encode() + b"\n")
+            await response.write(json.dumps({"format": form, "index": index, **asked}).encode() + b"\n")
         if self.cut_dataset_short:
             assert request.transport is not None
             request.transport.abort()

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from platolm.chat_apis.use import ApiUse, EstimatedCost
 from platolm.conversation import TerminationReason
 from platolm.dataset import ManifestEntry, Record
 from platolm.runs import (
@@ -38,6 +39,9 @@ class FakeRun:
     segments: dict[str, bytes] = field(default_factory=dict)
     pause: Pause | None = None
     is_cancelled: bool = False
+    apis: dict[str, ApiUse] = field(default_factory=dict)
+    budget: float | None = None
+    cost_estimate: EstimatedCost | None = None
     is_paced: bool = True
     """Whether the API commits conversations of it as time goes by."""
 
@@ -96,6 +100,9 @@ class FakeRun:
             utterances=NUM_TURNS * self.committed,
             generated_tokens=NUM_TURNS * TOKENS_A_TURN * self.committed,
             terminations={TerminationReason.TURN_LIMIT: self.committed},
+            apis=self.apis,
+            budget=self.request.spec.limits.budget if self.budget is None else self.budget,
+            cost_estimate=self.cost_estimate,
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from platolm.cli.compose.app import compose_app
 from platolm.compose.docker import compose_command, running_key
-from platolm.compose.gpus import COMPOSE_FILES, DEFAULT_OUT
+from platolm.compose.gpus import COMPOSE_FILES, DEFAULT_OUT, SHARED_FILES
 from platolm.errors import StackError
 from tests.unit.cli.conftest import RunCommand
 
@@ -70,6 +70,27 @@ async def test_gpus_may_be_shared(platolm: RunCommand, project: Path) -> None:
     assert result.stderr.splitlines()[1] == "respondent-0: GPU 0, 0.45 of its memory"
     first = (project / "mine.yml").read_text().splitlines()[0]
     assert first == "# Written by `platolm compose gpus --simulators 1 --respondents 1 --share`."
+
+
+async def test_gpus_with_engines_of_both_sides(platolm: RunCommand, project: Path) -> None:
+    (project / SHARED_FILES[-1]).write_text(MINIMAL)
+    asked = ("compose", "gpus", "--simulators", "2", "--shared-engine")
+    result = await platolm(*asked)
+    assert (result.code, result.stderr.splitlines()[:2]) == (0, [
+        "simulator-0: GPU 0, 0.90 of its memory",
+        "simulator-1: GPU 1, 0.90 of its memory",
+    ])  # fmt: skip
+    assert f"COMPOSE_FILE={':'.join(SHARED_FILES)}:{DEFAULT_OUT}" in result.stderr
+    assert result.stdout == f"docker compose -f {' -f '.join(SHARED_FILES)} -f {DEFAULT_OUT} up -d\n"
+    assert (project / DEFAULT_OUT).read_text().startswith(f"# Written by `platolm {' '.join(asked)}`.\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--respondents", "1", "--shared-engine")])
+async def test_gpus_with_respondents_or_without(platolm: RunCommand, project: Path, arguments: tuple[str, ...]) -> None:
+    result = await platolm("compose", "gpus", "--simulators", "1", *arguments)
+    assert result.code == 2
+    assert "give either --respondents N, engines of their own, or --shared-engine" in result.stderr
+    assert not (project / DEFAULT_OUT).exists()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -26,6 +27,7 @@ class FakeStack:
 
     def __init__(self, *, fails: bool = False) -> None:
         self.api: FakeApi | None = None
+        self.given: dict[str, Any] = {}
         self._fails = fails
 
     @asynccontextmanager
@@ -42,7 +44,8 @@ class FakeStack:
             raise StackError("the worker died")
         await asyncio.Event().wait()
 
-    def settings(self) -> LocalStackSettings:
+    def settings(self, **given: Any) -> LocalStackSettings:
+        self.given = given
         self.api = FakeApi()
         return LocalStackSettings(api_port=int(self.api.url.rsplit(":", 1)[1]))
 
@@ -78,6 +81,12 @@ def test_it_takes_openings(stack: FakeStack, tmp_path: Path) -> None:
     assert request.spec.seed_mode is SeedMode.QUESTION
     first = json.loads(OPENINGS_FILE.read_text().splitlines()[0])["question"]
     assert request.seeds[0].question == first
+
+
+def test_both_sides_on_one_engine(stack: FakeStack, tmp_path: Path) -> None:
+    for flags, given in (([], None), (["--shared-engine"], True)):
+        assert CliRunner().invoke(app, ["demo", "-n", "2", "--out", str(tmp_path / str(given)), *flags]).exit_code == 0
+        assert stack.given == {"shared_engine": given}, "None leaves it to PLATOLM_UP_SHARED_ENGINE"
 
 
 def test_a_dead_process_ends_it_with_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ def test_a_broken_plugin_is_one_notice_and_the_others_work(
 
 def test_the_installed_plugins_are_those_that_the_project_declares() -> None:
     declared = {one.name: one.value for one in entry_points(group=COMMANDS_GROUP)}
-    assert declared == {"loop": "training.loop.cli:register", "train": "training.cli:register"}
+    assert declared == {
+        "data": "curation.cli:register",
+        "loop": "training.loop.cli:register",
+        "train": "training.cli:register",
+    }
 
 
 async def test_the_command_has_them(platolm: RunCommand) -> None:

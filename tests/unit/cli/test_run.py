@@ -15,7 +15,8 @@ import pytest
 from platolm.cli.run import resume_command
 from platolm.dataset import read_manifest, segment_path
 from platolm.runs import Pause, PausedBy
-from platolm.spec import Endings, Limits, Output, OutputFormat, RunSpec, Sampling, SideSpec
+from platolm.sampling import Sampling
+from platolm.spec import Endings, Limits, Output, OutputFormat, RunSpec, SideSpec
 from tests.unit.cli.conftest import RunCommand, StartCommand, wait_until
 from tests.unit.cli.fake_api import FakeApi
 
@@ -507,3 +508,18 @@ def test_the_resume_command_names_the_folder_once() -> None:
 def test_the_resume_command_leaves_a_key_out() -> None:
     given = ["run", "--api-key", "s3cret", "-n", "5", "--api-key=s3cret"]
     assert resume_command(Path("x"), given) == "platolm run -n 5 --out x"
+
+
+async def test_a_simulator_of_another_kind(platolm: RunCommand, tmp_path: Path) -> None:
+    people = tmp_path / "people.jsonl"
+    people.write_text('{"persona": "A cook.", "question": "Soup?"}\n', encoding="utf-8")
+    options = ("run", "--show", "--json", "--simulator-profile", "usp", "--respondent-profile", "chat")
+    shown = await platolm(*options, "--seeds", people, "--seed-mode", "intent")
+    spec = json.loads(shown.stdout)
+    assert (spec["simulator"]["profile"], spec["respondent"]["profile"]) == ("usp", "chat")
+    assert spec["simulator"]["sampling"]["repetition_penalty"] == 1.2
+    untold = await platolm(*options)
+    assert (untold.code, "usp has to be told profile or persona: seed_mode free gives none" in untold.stderr) == (
+        2,
+        True,
+    )

@@ -210,6 +210,13 @@ async def test_dataset(run: FakeRun, platolm: RunCommand, tmp_path: Path, argume
     assert lines == [{"format": form, "index": index} for index in (0, 1, 2, 4, 5, 6, 8, 9, 10, 11)]
 
 
+async def test_a_dataset_of_what_is_marked(run: FakeRun, platolm: RunCommand, tmp_path: Path) -> None:
+    result = await platolm("runs", "dataset", "4f2a", "--mark", "good", "--out", "x.jsonl")
+    assert result.code == 0, result.stderr
+    assert json.loads((tmp_path / "x.jsonl").read_text().splitlines()[0])["mark"] == "good"
+    assert (await platolm("runs", "dataset", "4f2a", "--mark", "fine")).code == 2
+
+
 async def test_a_dataset_that_is_cut_short_leaves_the_old_file(
     api: FakeApi, run: FakeRun, platolm: RunCommand, tmp_path: Path
 ) -> None:

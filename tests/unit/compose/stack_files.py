@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).parents[3]
-COMPOSE_FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
+COMPOSE_FILES = ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.shared.yml")
 ONE_SHOT = frozenset({"secrets", "cli", "train"})
 """Services that end by themselves; the others are there to stay."""
 

@@ -12,7 +12,7 @@ import pytest
 from services.gateway.engine import EngineBuild, engine_command
 from services.gateway.settings import GatewaySettings
 from services.orchestrator import app, worker, writer
-from services.orchestrator.settings import WorkerSettings
+from services.orchestrator.settings import ApiSettings, WorkerSettings
 from services.respondent.settings import RespondentSettings
 from services.simulator.settings import SimulatorSettings
 from tests.unit.compose.stack_files import (
@@ -56,7 +56,7 @@ def test_the_schema_finds_mistakes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["docker compose", "docker-compose"])
-@pytest.mark.parametrize("files", [COMPOSE_FILES[:1], COMPOSE_FILES])
+@pytest.mark.parametrize("files", [COMPOSE_FILES[:1], COMPOSE_FILES[::2], COMPOSE_FILES])
 def test_files_are_accepted_by_compose(command: str, files: tuple[str, ...], tmp_path: Path) -> None:
     argv = command.split()
     if shutil.which(argv[0]) is None or subprocess.run([*argv, "version"], capture_output=True, check=False).returncode:
@@ -181,6 +181,15 @@ def test_an_engine_is_told_by_names_that_it_knows(name: str, kind: type[GatewayS
     for file in COMPOSE_FILES:
         told = set(services(file)[name]["environment"]) - {"PLATOLM_SECRETS_DIR", "HF_TOKEN"}
         assert {variable.removeprefix(prefix).lower() for variable in told} <= set(kind.model_fields)
+
+
+def test_talks_reach_the_model_servers_as_applications_do() -> None:
+    told = services()["api"]["environment"]
+    settings = {name.removeprefix("PLATOLM_API_").lower() for name in told} - {"platolm_secrets_dir"}
+    assert settings <= set(ApiSettings.model_fields)
+    assert told["PLATOLM_API_SIMULATOR_URL"] == "http://proxy:8001/v1"
+    assert told["PLATOLM_API_RESPONDENT_URL"] == "http://proxy:8002/v1"
+    assert set(services()["api"]["networks"]) & set(services()["proxy"]["networks"]) == {"inside", "outside"}
 
 
 def test_gpu_engines_share_one_card_by_parts_of_its_memory_and_start_in_turn() -> None:

@@ -11,12 +11,20 @@ import pytest
 import yaml
 
 from platolm.compose.docker import compose_command
-from platolm.compose.gpus import COMPOSE_FILES, compose_file_line, gpus_override, up_command, write_override
+from platolm.compose.gpus import (
+    COMPOSE_FILES,
+    SHARED_FILES,
+    compose_file_line,
+    gpus_override,
+    up_command,
+    write_override,
+)
 from platolm.compose.placing import place_engines
 from platolm.errors import InputError, OccupiedError, StackError
 
 REPOSITORY = Path(__file__).parents[3]
 OUT = Path("docker-compose.gpus.yml")
+MEMORY = "PLATOLM_SIMULATOR_GPU_MEMORY_UTILIZATION"
 COMMAND = "platolm compose gpus --simulators 2 --respondents 1"
 BASE = """
 x-engine: &engine
@@ -99,6 +107,26 @@ def test_engines_of_a_gpu_start_one_after_the_other(folder: Path) -> None:
     assert services["respondent-1"]["environment"] == {"PLATOLM_RESPONDENT_GPU_MEMORY_UTILIZATION": "0.45"}
 
 
+def test_engines_of_both_sides_leave_the_respondent_as_it_is(folder: Path) -> None:
+    both = """
+services:
+  simulator: {environment: {PLATOLM_SIMULATOR_GPU_MEMORY_UTILIZATION: "0.9", PLATOLM_SIMULATOR_ENGINE_ARGS: --lora}}
+  respondent: {depends_on: {simulator: {condition: service_healthy}}}
+"""
+    (folder / SHARED_FILES[-1]).write_text(both)
+    text = gpus_override(folder, place_engines(2, 0, memory=0.8), command=COMMAND, out=OUT, names=SHARED_FILES)
+    services = services_of(text)
+    assert list(services) == ["simulator", "simulator-0", "simulator-1"]
+    assert services["simulator"] == {"scale": 0}
+    assert services["simulator-1"]["environment"] == {
+        "PLATOLM_SIMULATOR_MODEL": "${SIMULATOR_MODEL:-demo}",
+        "PLATOLM_SIMULATOR_GPU_MEMORY_UTILIZATION": "0.80",
+        "PLATOLM_SIMULATOR_ENGINE_ARGS": "--lora",
+    }
+    assert f"docker compose -f {' -f '.join(SHARED_FILES)} -f {OUT} up -d" in text.splitlines()[2]
+    assert f"when {' or '.join(SHARED_FILES)} has changed" in text.splitlines()[1]
+
+
 def test_the_head_says_what_wrote_it_and_what_to_do(folder: Path) -> None:
     text = gpus_override(folder, place_engines(1, 1), command=COMMAND, out=Path("my.yml"))
     assert text.splitlines()[:5] == [
@@ -114,6 +142,9 @@ def test_the_head_says_what_wrote_it_and_what_to_do(folder: Path) -> None:
 
 def test_what_to_write_into_env() -> None:
     assert compose_file_line(OUT) == f"COMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml:{OUT}"
+    assert compose_file_line(OUT, SHARED_FILES) == (
+        f"COMPOSE_FILE=docker-compose.yml:docker-compose.gpu.yml:docker-compose.shared.yml:{OUT}"
+    )
 
 
 def test_a_file_of_ours_is_written_again_and_another_never(folder: Path) -> None:
@@ -193,6 +224,20 @@ def test_compose_reads_the_project_with_the_override(tmp_path: Path) -> None:
             assert all(side in network["aliases"] for network in engine["networks"].values())
             assert set(engine["networks"]) == set(plain[side]["networks"])
             assert without(engine) == without(plain[side], variable)
+
+
+@pytest.mark.skipif(not installed_compose(), reason="neither `docker compose` nor `docker-compose` is installed")
+def test_compose_reads_engines_of_both_sides(tmp_path: Path) -> None:
+    out, files = tmp_path / OUT, [REPOSITORY / name for name in SHARED_FILES]
+    engines = place_engines(2, 0, ["3", "4"])
+    write_override(out, gpus_override(REPOSITORY, engines, command=COMMAND, out=out, names=SHARED_FILES))
+    plain, ours = compose_config(tmp_path, *files)["services"], compose_config(tmp_path, *files, out)["services"]
+    assert ours["respondent"] == plain["respondent"]
+    assert set(ours) - set(plain) == {"simulator-0", "simulator-1"}
+    for engine in (ours["simulator-0"], ours["simulator-1"]):
+        assert "--enable-lora" in engine["environment"]["PLATOLM_SIMULATOR_ENGINE_ARGS"]
+        assert without(engine, MEMORY) == without(plain["simulator"], MEMORY)
+        assert engine["environment"][MEMORY] == "0.90"
 
 
 def without(service: dict[str, Any], variable: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ DERIVED = [
     "platolm_api_api_keys",
     "platolm_simulator_api_keys",
     "platolm_respondent_api_keys",
+    "platolm_api_gateway_api_key",
     "platolm_api_redis_url",
     "platolm_writer_redis_url",
     "platolm_worker_redis_url",
@@ -160,6 +161,7 @@ def test_every_process_reads_its_settings_from_the_files(tmp_path: Path, monkeyp
     make_secrets(tmp_path, given(key=KEY, redis=PASSWORD))
     monkeypatch.setenv("PLATOLM_SECRETS_DIR", str(tmp_path))
     assert read_settings() == ([KEY] * 3, [f"redis://:{PASSWORD}@redis:6379/0"] * 3)
+    assert ApiSettings().gateway_api_key == SecretStr(KEY)
 
 
 def test_the_environment_counts_more_than_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +176,7 @@ def test_without_a_folder_nothing_is_read(folder: str | None, monkeypatch: pytes
     if folder is not None:
         monkeypatch.setenv("PLATOLM_SECRETS_DIR", folder)
     assert read_settings() == ([None] * 3, ["redis://127.0.0.1:6390/0"] * 3)
+    assert ApiSettings().gateway_api_key is None
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,4 +190,4 @@ def test_an_empty_variable_of_a_model_server_is_as_good_as_none(monkeypatch: pyt
         monkeypatch.setenv(f"PLATOLM_SIMULATOR_{name}", "")
     settings = SimulatorSettings(model="org/model")
     assert (settings.max_model_len, settings.engine_threads, settings.engine_args) == (None, None, "")
-    assert settings.profile == "socratic"
+    assert (settings.profile, settings.profile_name) == (None, "socratic")

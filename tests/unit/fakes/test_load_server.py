@@ -17,6 +17,7 @@ from tests.fakes.load_server import (
     Served,
     drawn_length,
     made_answers,
+    streamed,
 )
 
 
@@ -89,6 +90,31 @@ def test_another_model_is_not_found() -> None:
     answer, _ = engine.complete(orjson.dumps({"model": "x", "prompt": [1], "seed": 1, "max_tokens": 9}))
 
     assert answer.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_a_streamed_answer_says_the_same_a_token_at_a_time() -> None:
+    engine = Engine("platolm", Load(), Served())
+    answer, _ = engine.complete(orjson.dumps({"model": "platolm", "prompt": [1, 5], "seed": 7, "max_tokens": 512}))
+    whole = orjson.loads(answer.partition(b"\r\n\r\n")[2])
+
+    chunks = b"".join(streamed(answer)).partition(b"\r\n\r\n")[2].split(b"\r\n")
+    assert [int(size, 16) for size in chunks[:-1:2]] == [len(content) for content in chunks[1:-1:2]]
+    *lines, last = [line for line in b"".join(chunks[1:-1:2]).split(b"\n\n") if line]
+    events = [orjson.loads(line.removeprefix(b"data: ")) for line in lines]
+
+    assert (last, chunks[-3:]) == (b"data: [DONE]", [b"0", b"", b""])
+    choices = [choice for event in events for choice in event["choices"]]
+    assert [token_id for choice in choices for token_id in choice["token_ids"]] == whole["choices"][0]["token_ids"]
+    assert {choice["finish_reason"] for choice in choices[:-1]} == {None}
+    assert choices[-1]["finish_reason"] == whole["choices"][0]["finish_reason"]
+    assert events[-1]["usage"] == whole["usage"]
+
+
+def test_a_refusal_is_not_streamed() -> None:
+    refused, _ = Engine("platolm", Load(), Served()).complete(
+        orjson.dumps({"model": "x", "prompt": [1], "seed": 1, "max_tokens": 9})
+    )
+    assert streamed(refused) == [refused]
 
 
 def test_a_conversations_length_hangs_on_its_first_utterance_alone(tokenizer: HubTokenizer) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from platolm.tokenizer import HubTokenizer
+from platolm.tokenizer import HubTokenizer, load_tokenizer
+from tests.unit.simulators.tokenizers import DEMO_MODEL, save_llama3_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,14 @@ def tokenizer() -> HubTokenizer:
     )
     fast.train_from_iterator(["questions.\n\nHuman: Assistant: what is the answer to the question?"] * 5, trainer)
     return HubTokenizer(fast, bos_token="<s>", eos_token="</s>", name="tiny")
+
+
+@pytest.fixture(scope="session")
+def llama3(tmp_path_factory: pytest.TempPathFactory) -> HubTokenizer:
+    """With the special tokens that UserLM's prompts are made of."""
+    return load_tokenizer(save_llama3_tokenizer(tmp_path_factory.mktemp("llama3-tokenizer")))
+
+
+@pytest.fixture(scope="session")
+def demo() -> HubTokenizer:
+    return load_tokenizer(DEMO_MODEL)

@@ -8,12 +8,13 @@ from pydantic import ValidationError
 
 from services.gateway import engine
 from services.gateway.client import EngineModel
-from services.gateway.engine import EngineBuild, engine_argv, engine_env, installed_build
-from services.gateway.errors import StartError
+from services.gateway.engine import EngineBuild, check_and_load, engine_argv, engine_env, installed_build
+from services.gateway.errors import MISUSE, StartError
 from services.gateway.flags import settings_from
 from services.gateway.watch import choose_model, progress_of
 from services.respondent.settings import RespondentSettings
 from services.simulator.settings import SimulatorSettings
+from tests.unit.simulators.tokenizers import DEMO_MODEL
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,21 @@ def test_gpu_command() -> None:
     env = engine_env(settings, EngineBuild.GPU)
     assert "HF_HUB_OFFLINE" not in env
     assert not any(name.startswith(("VLLM_CPU", "OMP")) for name in env)
+
+
+@pytest.mark.parametrize(
+    ("profile", "whose"), [("socratic", "vllm"), ("usp", "vllm"), ("osim", "auto"), ("roleplay", "auto")]
+)
+def test_sampling_is_the_models_where_the_profile_leaves_it_to_the_model(profile: str, whose: str) -> None:
+    argv = engine_argv(SimulatorSettings(model="org/model", profile=profile), EngineBuild.GPU)
+    assert following(argv, "--generation-config") == whose
+
+
+def test_a_model_without_the_profiles_tokens_is_known_before_the_engine_starts() -> None:
+    settings = SimulatorSettings(model=str(DEMO_MODEL), profile="userlm", engine_url="http://gpu-1:8011/v1")
+    with pytest.raises(StartError, match="start_header_id") as refused:
+        check_and_load(settings)
+    assert refused.value.exit_code == MISUSE
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,19 @@ from platolm import dyadic
 from platolm.conversation import Message
 from platolm.tokenizer import HubTokenizer
 from services.gateway.errors import RequestError
-from services.gateway.prompts import chat_prompt_ids, completion_prompts, read_messages, room_for
+from services.gateway.prompts import completion_prompts, read_messages, room_for
+from services.gateway.schemas import ToldFields
+from services.gateway.settings import GatewaySettings
+from services.gateway.sides import side_of
 
 USER_SAYS = {"role": "user", "content": "What is </s>?"}
 ASSISTANT_SAYS = {"role": "assistant", "content": "A <s> upside down."}
 SYSTEM_SAYS = {"role": "system", "content": "Be brief."}
+
+
+def chat_prompt_ids(raw: list[dict[str, Any]], profile: dyadic.DyadicProfile, tokenizer: HubTokenizer) -> list[int]:
+    side = side_of(GatewaySettings(profile=profile.name), tokenizer)
+    return side.read(read_messages(raw), ToldFields().as_told()).ids
 
 
 def refusal(raw: list[dict[str, Any]], profile: dyadic.DyadicProfile, tokenizer: HubTokenizer) -> RequestError:
@@ -29,6 +37,7 @@ def refusal(raw: list[dict[str, Any]], profile: dyadic.DyadicProfile, tokenizer:
         (dyadic.SOCRATIC, [SYSTEM_SAYS]),
         (dyadic.SOCRATIC, [USER_SAYS, ASSISTANT_SAYS]),
         (dyadic.SOCRATIC, [SYSTEM_SAYS, USER_SAYS, ASSISTANT_SAYS, ASSISTANT_SAYS]),
+        (dyadic.SOCRATIC, [SYSTEM_SAYS, SYSTEM_SAYS, USER_SAYS, ASSISTANT_SAYS]),
         (dyadic.PLATOLM, [USER_SAYS]),
         (dyadic.PLATOLM, [SYSTEM_SAYS, USER_SAYS, ASSISTANT_SAYS, USER_SAYS, USER_SAYS]),
     ],

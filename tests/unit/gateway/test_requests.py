@@ -61,6 +61,8 @@ def test_stream_options() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"n": 0}, "n: "),
         ({"messages": "Hello"}, "messages"),
+        ({"platolm": {"min_turns": -1}}, "platolm.min_turns"),
+        ({"platolm": {"max_turns": 3}}, "platolm.max_turns"),
     ],
 )
 def test_refusals_name_the_field(fields: dict[str, Any], words: str) -> None:
@@ -124,22 +126,23 @@ def reply(**choice: Any) -> dict[str, Any]:
 
 def test_chat_object() -> None:
     whole = reply(text="Hi", finish_reason="stop", token_ids=[9, 2], prompt_token_ids=[1]) | {"usage": {"total": 3}}
-    result = chat_object(whole, model="socratic", speaker="user", with_ids=True)
+    who: dict[str, str] = {"speaker": "user", "profile": "userlm"}
+    result = chat_object(whole, model="socratic", **who, with_ids=True)
     assert result["id"] == "chatcmpl-7"
     assert result["model"] == "socratic"
-    assert result["choices"][0]["message"] == {"role": "assistant", "content": "Hi", "speaker": "user"}
+    assert result["choices"][0]["message"] == {"role": "assistant", "content": "Hi", **who}
     assert result["choices"][0]["token_ids"] == [9, 2]
     assert result["prompt_token_ids"] == [1]
     assert result["usage"] == {"total": 3}
-    assert "prompt_token_ids" not in chat_object(whole, model="m", speaker="user", with_ids=False)
+    assert "prompt_token_ids" not in chat_object(whole, model="m", **who, with_ids=False)
 
 
 def test_chunks_begin_with_the_role_and_end_with_the_reason() -> None:
-    chunks = ChatChunks("platolm", "assistant", with_ids=False, include_usage=True)
+    chunks = ChatChunks("model", "assistant", "platolm", with_ids=False, include_usage=True)
     said = [*chunks.of(reply(text="H")), *chunks.of(reply()), *chunks.of(reply(text="i", finish_reason="stop"))]
     deltas = [chunk["choices"][0]["delta"] for chunk in said]
     assert deltas == [
-        {"role": "assistant", "content": "", "speaker": "assistant"},
+        {"role": "assistant", "content": "", "speaker": "assistant", "profile": "platolm"},
         {"content": "H"},
         {"content": "i"},
         {},
@@ -152,7 +155,7 @@ def test_chunks_begin_with_the_role_and_end_with_the_reason() -> None:
 
 
 def test_each_of_several_answers_begins_once() -> None:
-    chunks = ChatChunks("m", "user", with_ids=True, include_usage=False)
+    chunks = ChatChunks("m", "user", "osim", with_ids=True, include_usage=False)
     first = chunks.of(reply(index=1, text="a", token_ids=[5], prompt_token_ids=[1]))
     assert first[0]["prompt_token_ids"] == [1]
     assert first[1]["choices"][0]["token_ids"] == [5]

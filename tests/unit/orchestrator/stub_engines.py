@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
 
-from platolm.speakers import Completion, EngineClient, EngineModel, RequestBody
+from platolm.completions import Completion
+from platolm.engine_client import EngineClient, EngineModel, RequestBody
 from services.orchestrator.engines import replicas
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 
@@ -64,6 +65,14 @@ class StubEngine(EngineClient):
             self._engines.clock.now += 1.0
         coming = self._engines.completions.get(self.base_url)
         return cast("Completion", await _given(coming.pop(0) if coming else self._engines.always[self.base_url]))
+
+    async def complete_streaming(self, body: RequestBody, take: Callable[[list[int]], None]) -> Completion:
+        """An id at a time."""
+        completion = await self.complete(body)
+        for token_id in completion.token_ids:
+            take([token_id])
+            await asyncio.sleep(0)
+        return completion
 
 
 async def _given(answer: Any) -> Any:

@@ -36,6 +36,8 @@ class StubQueue:
     error: str | None = None
     pause_reason: tuple[PausedBy, str] | None = None
     generated_tokens: list[int] = field(default_factory=list)
+    watching: frozenset[str] | Exception = frozenset()
+    shown: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     place_calls: list[tuple[str, list[str]]] = field(default_factory=list)
 
@@ -109,3 +111,12 @@ class StubQueue:
         self.done.append("place")
         self.place_calls.append((role, list(urls)))
         return self.places.pop(0)
+
+    async def watched(self) -> frozenset[str]:
+        if isinstance(self.watching, Exception):
+            raise self.watching
+        return self.watching
+
+    async def show(self, conversation_id: str, message: str) -> None:
+        assert conversation_id == "run-a-00000007"
+        self.shown.append(message)

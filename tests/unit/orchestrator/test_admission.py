@@ -8,12 +8,14 @@ import pytest
 
 from platolm.conversation import ASSISTANT, USER
 from platolm.dyadic import PLATOLM, PROFILES, SOCRATIC, Turn, prompt_ids
-from platolm.spec import Endings, RunSpec, Seed, SeedMode, SideSpec
+from platolm.simulators.told import Told
+from platolm.spec import Endings, RunSpec, Seed, SeedMode, SideSpec, speaker_profile
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.runs import admission, fitting
 from services.orchestrator.runs.admission import MIN_ROOM_TOKENS, NoUsableSeedError, admit
 from services.orchestrator.runs.fitting import PromptTexts, TokenBounds, token_bounds
+from tests.unit.simulators.tokenizers import save_llama3_tokenizer
 
 CONTEXT = 400
 
@@ -186,3 +188,22 @@ def test_the_demo_tokenizer_is_byte_level() -> None:
     folder = Path("models/demo/socratic")
     assert token_bounds(folder).bytes_bound
     assert load_tokenizer(folder).vocab_size > 0
+
+
+def test_seeds_of_a_profile_with_a_template_are_measured_whole(tmp_path: Path) -> None:
+    folder = save_llama3_tokenizer(tmp_path)
+    found = {USER: SideDescription("userlm", str(folder), CONTEXT)}
+    prompts = speaker_profile("userlm").prompts(load_tokenizer(folder))
+    lengths = [len(prompts.ids([], Told(intent="word " * n))) for n in range(1, CONTEXT)]
+    longest = sum(CONTEXT - length >= MIN_ROOM_TOKENS for length in lengths)
+    assert 1 < longest < CONTEXT - 1
+    seeds = [Seed(intent="word " * n, line=n) for n in (1, longest, longest + 1)]
+    admitted = admit(spec(SeedMode.INTENT, simulator=SideSpec(profile="userlm")), seeds, found)
+    assert [seed.line for seed in admitted.seeds] == [1, longest]
+
+
+def test_a_profile_that_does_not_fit_the_tokenizer_leaves_seeds_unchecked(found: dict[str, SideDescription]) -> None:
+    seeds = [Seed(intent="word " * 1000)]
+    admitted = admit(spec(SeedMode.INTENT, simulator=SideSpec(profile="userlm")), seeds, found)
+    assert admitted.seeds == seeds
+    assert "the tokenizer has no '<|start_header_id|>'" in admitted.warnings[0]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, SEGMENTS_FOLDER, read_manifest, read_records, segment_path
 from platolm.errors import OutputError
+from platolm.segment_summary import SegmentSummary
 from platolm.spec import OutputFormat
 from platolm.storage import Place, open_place
 from services.orchestrator.datasets.dataset_writer import Committed, DatasetWriter
@@ -73,6 +74,19 @@ def test_what_is_committed_is_not_committed_again(place: Place) -> None:
     assert restarted.commit(records(0, 1, 2)) == Committed()
     assert sorted(indices_in(place)) == [0, 1, 2]
     assert len(restarted.committed) == 3
+
+
+@pytest.mark.parametrize("form", list(OutputFormat))
+def test_an_entry_says_what_is_in_its_segment(place: Place, form: OutputFormat) -> None:
+    writer_at(place, form=form).commit({index: record_json(index) for index in (3, 1)})
+    [entry] = read_manifest(place)
+    assert entry.summary == SegmentSummary.of(read_records(place))
+    assert entry.summary.endings == {"turn_limit": 2}
+
+
+def test_records_that_cannot_be_counted_are_committed(place: Place) -> None:
+    assert writer_at(place).commit(records(0)).num_records == 1
+    assert read_manifest(place)[0].summary is None
 
 
 def test_parquet_segments(place: Place) -> None:

@@ -17,18 +17,19 @@ vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 50.0
 vllm:iteration_tokens_total_bucket{engine="0",le="1.0"} 11.0
 vllm:iteration_tokens_total_count{engine="0",model_name="socratic"} 1.2345e+06
 vllm:iteration_tokens_total_sum{engine="0",model_name="socratic"} 99.0
+vllm:kv_cache_usage_perc{engine="0",model_name="socratic"} 0.25
 vllm:cache_config_info{block_size="16",cache_dtype="auto",num_gpu_blocks="8192",prefix_caching="True"} 1.0
 process_open_fds 12.0
 """
 
 
 def test_one_engine() -> None:
-    assert read_engine_metrics(ONE_ENGINE) == EngineReading(16 * 8192, 16, 1_234_500.0, 3, 2)
+    assert read_engine_metrics(ONE_ENGINE) == EngineReading(16 * 8192, 16, 1_234_500.0, 3, 2, 0.25)
 
 
-def test_several_cores_behind_one_address_are_summed() -> None:
-    text = ONE_ENGINE + ONE_ENGINE.replace('engine="0"', 'engine="1"').replace(" 3.0", " 4.0")
-    assert read_engine_metrics(text) == EngineReading(2 * 16 * 8192, 16, 2_469_000.0, 7, 4)
+def test_several_cores_behind_one_address_are_summed_and_their_shares_averaged() -> None:
+    other = ONE_ENGINE.replace('engine="0"', 'engine="1"').replace(" 3.0", " 4.0").replace(" 0.25", " 0.75")
+    assert read_engine_metrics(ONE_ENGINE + other) == EngineReading(2 * 16 * 8192, 16, 2_469_000.0, 7, 4, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,9 @@ def test_several_cores_behind_one_address_are_summed() -> None:
         (" vllm:num_requests_running 3.0", EngineReading()),
         ("sglang:num_requests_running 3.0", EngineReading()),
         ("", EngineReading()),
+        ('vllm:kv_cache_usage_perc{engine="0"} 0.0', EngineReading(kv_used=0.0)),
+        ('vllm:kv_cache_usage_perc{engine="0"} 1.0000001', EngineReading(kv_used=1.0)),
+        ('vllm:kv_cache_usage_perc{engine="0"} -1', EngineReading(kv_used=0.0)),
         # Strange values must not end the worker that reads them.
         ("vllm:num_requests_running", EngineReading()),
         ("vllm:num_requests_running{} ", EngineReading()),
@@ -56,6 +60,7 @@ def test_several_cores_behind_one_address_are_summed() -> None:
 )  # fmt: skip
 def test_a_line(line: str, expected: EngineReading) -> None:
     assert read_engine_metrics(line) == expected
+    assert expected.is_silent is (expected == EngineReading())
 
 
 @given(st.lists(st.sampled_from(ONE_ENGINE.split()) | st.text(max_size=9), max_size=20).map(" ".join))

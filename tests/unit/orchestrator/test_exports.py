@@ -12,8 +12,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from platolm import parquet
+from platolm.browse_api import MarkFilter
 from platolm.dataset import MANIFEST_FOLDER, RUN_FILE, SEGMENTS_FOLDER
 from platolm.errors import OutputError
+from platolm.marks import MarkRequest, keep_mark
 from platolm.runs_api import DatasetFormat
 from platolm.spec import OutputFormat
 from platolm.storage import LocalPlace, Place
@@ -62,8 +64,59 @@ def test_openai_is_messages(place: Place) -> None:
 
 def test_parquet_is_one_file(place: Place) -> None:
     table = pq.read_table(io.BytesIO(b"".join(export(place, DatasetFormat.PARQUET))))
-    assert table.schema.equals(parquet.SCHEMA)
-    assert table.to_pylist() == [json.loads(record_json(index)) for index in ORDER]
+    assert table.schema.equals(parquet.EXPORT_SCHEMA)
+    unmarked = {"mark": None, "note": None}
+    assert table.to_pylist() == [{**json.loads(record_json(index)), **unmarked} for index in ORDER]
+
+
+@pytest.fixture
+def marked(place: Place) -> Place:
+    """1 and 2 are good, 4 is bad, 3 has a note."""
+    for index, value, note in ((1, "good", "a ✓"), (2, "good", None), (4, "bad", None), (3, None, "look again")):
+        keep_mark(place, index, MarkRequest(mark=value, note=note))
+    return place
+
+
+ADDED: dict[int, dict[str, str]] = {
+    1: {"mark": "good", "note": "a ✓"},
+    4: {"mark": "bad"},
+    0: {},
+    2: {"mark": "good"},
+    3: {"note": "look again"},
+}
+
+
+def test_records_carry_their_marks(marked: Place) -> None:
+    expected = [{**json.loads(record_json(index)), **ADDED[index]} for index in ORDER]
+    assert lines(marked, DatasetFormat.SHAREGPT) == expected
+    added = [{k: row[k] for k in ("mark", "note") if k in row} for row in lines(marked, DatasetFormat.OPENAI)]
+    assert added == [ADDED[index] for index in ORDER]
+    table = pq.read_table(io.BytesIO(b"".join(export(marked, DatasetFormat.PARQUET))))
+    assert table.schema.equals(parquet.EXPORT_SCHEMA)
+    assert table.to_pylist() == [{"mark": None, "note": None, **record} for record in expected]
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"), [(MarkFilter.GOOD, [1, 2]), (MarkFilter.BAD, [4]), (MarkFilter.ANY, [1, 4, 2])]
+)
+def test_only_what_is_marked(marked: Place, mark: MarkFilter, expected: list[int]) -> None:
+    whole = [{**json.loads(record_json(index)), **ADDED[index]} for index in expected]
+    sharegpt = b"".join(export(marked, DatasetFormat.SHAREGPT, mark)).splitlines()
+    assert [json.loads(line) for line in sharegpt] == whole
+    openai = b"".join(export(marked, DatasetFormat.OPENAI, mark)).splitlines()
+    assert [json.loads(line)["id"] for line in openai] == [f"run-a-{index:08d}" for index in expected]
+    table = pq.read_table(io.BytesIO(b"".join(export(marked, DatasetFormat.PARQUET, mark))))
+    assert table.column("index").to_pylist() == expected
+    assert table.column("mark").to_pylist() == [ADDED[index]["mark"] for index in expected]
+
+
+@pytest.mark.parametrize("form", list(DatasetFormat))
+def test_nothing_is_marked(place: Place, form: DatasetFormat) -> None:
+    content = b"".join(export(place, form, MarkFilter.ANY))
+    if form is DatasetFormat.PARQUET:
+        assert pq.read_table(io.BytesIO(content)).num_rows == 0
+    else:
+        assert content == b""
 
 
 @pytest.mark.parametrize("form", list(OutputFormat))

@@ -32,7 +32,9 @@ class FakeQueue(Queue):
         self.notes.append(f"paused by {by}: {reason}")
         return RunState.PAUSED
 
-    async def resume(self, run_id: str, by: PausedBy | None = None) -> RunState | None:
+    async def resume(
+        self, run_id: str, by: PausedBy | None = None, *, budget_nanos: int | None = None
+    ) -> RunState | None:
         self.notes.append(f"resumed by {by}")
         return RunState.RUNNING
 

@@ -18,8 +18,9 @@ from starlette.types import Message
 from platolm.conversation import TerminationReason
 from platolm.endings import FinishReason
 from platolm.errors import MisconfiguredError, SpeakerError
-from platolm.runs import RunState
-from platolm.speakers import Utterance
+from platolm.runs import RealismProgress, RunState
+from platolm.simulators.guardrails import Fault
+from platolm.utterances import Utterance
 from services.orchestrator.health import HealthServer
 from services.orchestrator.metrics import api
 from services.orchestrator.metrics.api import ApiMetrics, RunCollector
@@ -49,6 +50,9 @@ RUN = RunCounts(
     num_dead=2,
     num_utterances=400,
     generated_tokens=9000,
+    realism=RealismProgress(
+        conversations=36, figures={"rounds": 3.5, "repeats": 0.25}, out_of_bounds={"repeats": "too many"}
+    ),
 )
 SURVEY = Survey({RunState.RUNNING: 1, RunState.COMPLETED: 4}, {"run-a": RUN}, 2, {"http://e1:8000/v1": 640})
 
@@ -117,8 +121,10 @@ def test_what_happens_to_conversations(registry: CollectorRegistry) -> None:
     metrics.reclaimed(3)
     metrics.redis_away()
     metrics.retried("respondent", RetryCause.BUSY)
+    metrics.faulty("simulator", Fault.REPEATED)
     assert series(registry) == {
         **{f'platolm_conversations_ended_total{{reason="{reason.value}"}}': 1 for reason in TerminationReason},
+        'platolm_utterance_faults_total{fault="repeated",side="simulator"}': 1,
         "platolm_attempts_failed_total": 2,
         "platolm_conversations_dead_total": 1,
         "platolm_claims_total": 5,
@@ -220,6 +226,9 @@ def test_a_survey_as_metrics(registry: CollectorRegistry) -> None:
         'platolm_run_fed_total{run="run-a"}': 50,
         'platolm_run_utterances_total{run="run-a"}': 400,
         'platolm_run_generated_tokens_total{run="run-a"}': 9000,
+        'platolm_realism{figure="rounds",run="run-a"}': 3.5,
+        'platolm_realism{figure="repeats",run="run-a"}': 0.25,
+        'platolm_realism_out_of_bounds{figure="repeats",run="run-a"}': 1,
     }
 
 
@@ -398,6 +407,8 @@ def worker_families() -> CollectorRegistry:
     metrics = WorkerMetrics(registry)
     metrics.watch_replicas(lambda: [REPLICA])
     metrics.retried("simulator", RetryCause.NO_ANSWER)
+    metrics.faulty("simulator", Fault.REPEATED)
+    metrics.chat_apis.asked("simulator", "answered", 1)
     return registry
 
 
@@ -461,12 +472,15 @@ def test_no_label_names_a_conversation() -> None:
     }
     assert labels == {
         "side",
+        "fault",
         "finish_reason",
+        "outcome",
         "cause",
         "reason",
         "replica",
         "state",
         "run",
+        "figure",
         "method",
         "route",
         "status",

@@ -15,7 +15,8 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.spec import RunSpec, SideSpec
 from services.orchestrator.conversations.placement import Placement
 from services.orchestrator.engines.engine_metrics import EngineReading
-from services.orchestrator.engines.replicas import NoReplicaError, Pools, Replicas
+from services.orchestrator.engines.errors import NoReplicaError
+from services.orchestrator.engines.replicas import Pools, Replica, Replicas
 from services.orchestrator.queue import Claim, Queue
 from tests.unit.orchestrator.stub_engines import StubEngines
 
@@ -85,7 +86,7 @@ async def test_only_what_is_left_is_passed_over_for_others(
 ) -> None:
     queue.answers = [C]
     await change(placed(queue, pools), ASSISTANT)
-    assert [replica.url for replica in pools.get(ASSISTANT, "").usable()] == usable
+    assert [replica.url for replica in pools.engines(ASSISTANT, "").usable()] == usable
 
 
 @changes
@@ -112,7 +113,7 @@ async def test_with_no_other_replica_the_last_cannot_be_left(queue: StubQueue, p
     assert caught.value.retryable
     assert queue.calls == []
     assert placement.replica(USER).url == A
-    assert pools.get(USER, "").usable() == []
+    assert pools.engines(USER, "").usable() == []
 
 
 async def test_with_no_other_replica_the_last_is_tried_on(queue: StubQueue, pools: Pools) -> None:
@@ -120,7 +121,7 @@ async def test_with_no_other_replica_the_last_is_tried_on(queue: StubQueue, pool
     assert await placement.try_another(USER)
     assert queue.calls == []
     assert placement.replica(USER).url == A
-    assert pools.get(USER, "").usable() == [pools.replicas.get(A)]
+    assert pools.engines(USER, "").usable() == [pools.replicas.get(A)]
 
 
 @changes
@@ -151,6 +152,7 @@ async def test_what_can_be_cached_is_whole_blocks(
 ) -> None:
     placement = placed(queue, pools)
     replica = placement.replica(USER)
+    assert isinstance(replica, Replica)
     replica.reading = EngineReading(block_size=block_size)
     assert placement.attainable(USER, replica) == 0, "nothing was said yet"
     placement.spoken(USER, replica, num_tokens)

@@ -16,7 +16,7 @@ from services.orchestrator.conversations.retries import (
     plan_retry,
     suspense_s,
 )
-from services.orchestrator.engines.replicas import HungEngineError, NoReplicaError
+from services.orchestrator.engines.errors import HungEngineError, NoReplicaError
 
 JITTER = 0.75
 

@@ -15,10 +15,14 @@ from platolm.conversation import ASSISTANT, SYSTEM, USER, Message, TerminationRe
 from platolm.dataset import ConversationRecord
 from platolm.dyadic import PLATOLM, SOCRATIC, Turn, compose
 from platolm.endings import FinishReason
-from platolm.speakers import TokenSpeaker, Utterance
-from platolm.spec import RunSpec, Sampling, Seed, SeedMode, SideSpec
+from platolm.sampling import Sampling
+from platolm.simulators.cleaning import End
+from platolm.simulators.guardrails import Fault
+from platolm.speakers import TokenSpeaker
+from platolm.spec import RunSpec, Seed, SeedMode, SideSpec, speaker_profile
 from platolm.tokenizer import HubTokenizer, load_tokenizer
-from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
+from platolm.utterances import Utterance
+from services.orchestrator.conversations.state import ConversationState, RecordedTurn, Remarks, restore
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +34,20 @@ def make_state(
     tokenizer: HubTokenizer, mode: SeedMode = SeedMode.FREE, seed: Seed | None = None, **fields: Any
 ) -> ConversationState:
     sides = {
-        profile.target_role: TokenSpeaker(profile, tokenizer, profile.name, Sampling(), context_tokens=1024)
-        for profile in (SOCRATIC, PLATOLM)
+        profile.role: TokenSpeaker(profile, tokenizer, profile.name, Sampling(), context_tokens=1024)
+        for profile in map(speaker_profile, ("socratic", "platolm"))
     }
     spec = RunSpec(conversations=1, seed_mode=mode, **fields)
     return ConversationState("run-a-00000000", "run-a", 0, spec, seed or Seed(), sides)
+
+
+def given_in_a_row(state: ConversationState) -> list[RecordedTurn]:
+    """What a seed gives from here on, taken in."""
+    given = []
+    while (turn := state.given_turn()) is not None:
+        state.add(turn)
+        given.append(turn)
+    return given
 
 
 def said(text: str, ids: list[int]) -> Utterance:
@@ -68,7 +81,7 @@ def test_a_speaker_sees_its_own_words_as_it_generated_them(tokenizer: HubTokeniz
 )
 def test_seeds_give_what_their_mode_says(tokenizer: HubTokenizer, mode: SeedMode, roles: list[str]) -> None:
     state = make_state(tokenizer, mode, Seed(question="Q?", answer="A."))
-    assert [turn.role for turn in state.seed_turns()] == roles
+    assert [turn.role for turn in given_in_a_row(state)] == roles
 
 
 def test_a_record_leaves_out_the_hanging_question(tokenizer: HubTokenizer) -> None:
@@ -83,6 +96,13 @@ def test_a_record_leaves_out_the_hanging_question(tokenizer: HubTokenizer) -> No
     assert record["respondent"]["sampling"]["temperature"] == 0.7
 
 
+REMARKS = st.builds(
+    Remarks,
+    st.none() | st.sampled_from(list(End)),
+    st.none() | st.sampled_from(list(Fault)),
+    st.none() | st.lists(st.sampled_from(list(Fault)), min_size=1),
+    st.none() | st.floats(0, 1),
+).filter(lambda remarks: remarks != Remarks())
 TURNS = st.builds(
     RecordedTurn,
     st.sampled_from([USER, ASSISTANT]),
@@ -95,6 +115,7 @@ TURNS = st.builds(
     token_ids=st.none() | st.lists(st.integers(0, 2**31 - 1)),
     at=st.floats(0, 1e10),
     num_cached_tokens=st.none() | st.integers(0, 10**6),
+    remarks=st.none() | REMARKS,
 )
 
 
@@ -117,6 +138,18 @@ def test_a_turn_as_the_queue_holds_it() -> None:
         "duration_s": 0.5,
         "token_ids": [20, 21],
     }
+
+
+def test_remarks_stand_beside_the_rest_and_only_those_that_say_something() -> None:
+    turn = RecordedTurn(USER, "Bye", FinishReason.STOP, 1, at=1.5, remarks=Remarks(End.MARKER, goodbye_probability=0.9))
+    plain = RecordedTurn(USER, "Bye", FinishReason.STOP, 1, at=1.5)
+    assert json.loads(turn.with_faults([Fault.REPEATED]).to_json()) == {
+        **json.loads(plain.to_json()),
+        "end": "marker",
+        "faults": ["repeated"],
+        "goodbye_probability": 0.9,
+    }
+    assert (turn.end, turn.fault, plain.end, plain.fault) == (End.MARKER, None, None, None)
 
 
 def test_a_restored_conversation_prompts_as_before(tokenizer: HubTokenizer) -> None:
@@ -159,7 +192,7 @@ def test_what_each_side_is_told_stands_in_its_header_alone(
 
 def test_a_given_utterance_is_no_models(tokenizer: HubTokenizer) -> None:
     state = make_state(tokenizer, SeedMode.EXCHANGE, Seed(question="Q?", answer="</s>"))
-    question, answer = state.seed_turns()
+    question, answer = given_in_a_row(state)
     assert (question.content, answer.content) == ("Q?", "</s>")
     for turn, num_tokens in ((question, 2), (answer, 4)):
         assert (turn.finish_reason, turn.num_tokens, turn.token_ids) == (FinishReason.SEED, num_tokens, None)
@@ -220,8 +253,7 @@ def test_the_user_opens_and_then_they_alternate(tokenizer: HubTokenizer) -> None
 
 def test_a_record_tells_how_it_came_about(tokenizer: HubTokenizer) -> None:
     state = make_state(tokenizer, SeedMode.QUESTION, Seed(question="Q?", line=12))
-    [question] = state.seed_turns()
-    state.add(question)
+    [question] = given_in_a_row(state)
     utterance = Utterance("A.", [40, 41, 42], 77, FinishReason.LENGTH, 0.25, num_cached_tokens=64)
     state.add(state.generated_turn(ASSISTANT, utterance, 5))
     record = json.loads(state.record(TerminationReason.TURN_LIMIT))
@@ -239,6 +271,10 @@ def test_a_record_tells_how_it_came_about(tokenizer: HubTokenizer) -> None:
         "sampling_seed": 5,
         "duration_s": 0.25,
         "token_ids": [40, 41, 42],
+        "end": None,
+        "faults": None,
+        "goodbye_probability": None,
+        "api": None,
     }
 
 

@@ -14,14 +14,15 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from platolm.conversation import ASSISTANT, USER
+from platolm.engine_client import EngineModel
 from platolm.errors import SpeakerError
 from platolm.runs import RunState
-from platolm.speakers import EngineModel
 from platolm.spec import RunSpec
 from services.orchestrator.engines.replicas import Pools, Replicas
 from services.orchestrator.engines.sides import Sides
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import Claim, Claimed, Outcome, Queue
+from services.orchestrator.queue.reports import WorkerReport
 from services.orchestrator.settings import WorkerSettings
 from services.orchestrator.worker import Worker
 from services.tracing import NO_TRACING
@@ -42,6 +43,7 @@ class StubQueue:
     held: dict[str, str] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    reports: list[WorkerReport] = field(default_factory=list)
 
     def _happen(self, call: str) -> None:
         if self.errors.get(call):
@@ -81,6 +83,13 @@ class StubQueue:
 
     async def register(self, worker: str, *, lease_ms: int) -> None:
         pass
+
+    async def watched(self) -> frozenset[str]:
+        return frozenset()
+
+    async def report(self, worker: str, report: WorkerReport) -> None:
+        self._happen("report")
+        self.reports.append(report)
 
     async def unregister(self, worker: str) -> None:
         assert self.held == {}

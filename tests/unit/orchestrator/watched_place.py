@@ -51,6 +51,9 @@ class WatchedPlace(Place):
         self.inner.remove(name)
         self.after("remove")
 
+    def names(self, folder: str) -> list[str]:
+        return self.inner.names(folder)
+
     def sync(self, folder: str) -> None:
         self.before("sync")
         self.inner.sync(folder)

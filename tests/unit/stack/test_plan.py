@@ -89,6 +89,8 @@ def test_orchestrator() -> None:
     plans = planned(redis_port=7001, worker_health_port=7003, writer_health_port=7004)
     assert plans[API].env["PLATOLM_API_REDIS_URL"] == "redis://127.0.0.1:7001/0"
     assert plans[API].env["PLATOLM_API_DATA_DIR"] == "/d"
+    assert plans[API].env["PLATOLM_API_SIMULATOR_URL"] == "http://127.0.0.1:8001/v1"
+    assert plans[API].env["PLATOLM_API_RESPONDENT_URL"] == "http://127.0.0.1:8002/v1"
     assert plans[WRITER].env["PLATOLM_WRITER_REDIS_URL"] == "redis://127.0.0.1:7001/0"
     assert plans[WRITER].env["PLATOLM_WRITER_DATA_DIR"] == "/d"
     assert plans[WRITER].ready_url == "http://127.0.0.1:7004/readyz"

@@ -14,4 +14,5 @@ redis.call('HINCRBY', key_run(run), 'ended:' .. ARGV[5], 1)
 local expected = tonumber(redis.call('HGET', key_run(run), 'expected_tokens') or ARGV[6])
 redis.call('HSET', key_run(run), 'expected_tokens', math.max(1, math.ceil(expected + (tonumber(ARGV[6]) - expected) / 16)))
 remove_conversation(cid, run, fields[4], fields[5])
+redis.call('PUBLISH', key_events(run), fields[3] .. ' ended ' .. ARGV[5])
 return {'ok', length}

@@ -18,6 +18,7 @@ for _, worker in ipairs(redis.call('SMEMBERS', key_workers())) do
     end
     redis.call('DEL', key_claims(worker))
     redis.call('SREM', key_workers(), worker)
+    redis.call('HDEL', key_reports(), worker)
   end
 end
 return freed

@@ -9,4 +9,5 @@ for i = 1, #claims, 2 do
   end
 end
 redis.call('SREM', key_workers(), ARGV[1])
+redis.call('HDEL', key_reports(), ARGV[1])
 redis.call('DEL', key_lease(ARGV[1]), key_claims(ARGV[1]))

@@ -32,7 +32,9 @@ def test_keys(redis_server: RedisServer, tmp_path: Path) -> None:
             ("/healthz", 200, 200),
             ("/readyz", 200, 200),
             ("/v1/runs", 401, 200),
-            ("/docs", 401, 200),
+            ("/docs", 303, 200),
+            ("/", 303, 200),
+            ("/login", 200, 200),
             ("/openapi.json", 401, 200),
             ("/metrics", 401, 200),
         ]:

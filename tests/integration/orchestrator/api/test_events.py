@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ import psutil
 
 from platolm.conversation import USER
 from services.orchestrator.queue import Queue
+from tests.integration.orchestrator.api.event_streams import read_events
 from tests.integration.orchestrator.api.runs import (
+    finish,
     only_of,
     said,
     submit,
@@ -24,15 +24,6 @@ from tests.integration.orchestrator.api.runs import (
 from tests.integration.orchestrator.processes import Process, api_process
 from tests.integration.orchestrator.queueing import append
 from tests.redis_server import RedisServer
-
-
-async def read_events(response: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
-    name = ""
-    async for line in response.aiter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            yield name, json.loads(line.removeprefix("data: "))
 
 
 async def test_events_until_the_runs_end(client: httpx.AsyncClient, queue: Queue) -> None:
@@ -46,20 +37,22 @@ async def test_events_until_the_runs_end(client: httpx.AsyncClient, queue: Queue
             if not seen:
                 for number in range(3):
                     await append(queue, owned, number, said(f"Line\n{number} é"))
-                await queue.cancel(run_id)
+                await finish(queue, owned)
+                await queue.commit(run_id, committed=1, indices=[0])
             seen.append((name, data))
     assert seen[0][0] == seen[-1][0] == "progress"
-    assert (seen[0][1]["state"], seen[-1][1]["state"]) == ("running", "cancelled")
+    assert (seen[0][1]["state"], seen[-1][1]["state"]) == ("running", "completed")
+    whose = {"run_id": run_id, "conversation_id": owned.conversation_id, "index": 0}
     assert [data for name, data in seen if name == "turn"] == [
         {
-            "conversation_id": owned.conversation_id,
-            "index": 0,
+            **whose,
             "turn_index": number,
             "role": USER,
             "content": f"Line\n{number} é",
         }
         for number in range(3)
     ]
+    assert [data for name, data in seen if name == "ended"] == [{**whose, "termination_reason": "turn_limit"}]
 
 
 async def test_a_run_that_is_over_has_one_event(client: httpx.AsyncClient) -> None:

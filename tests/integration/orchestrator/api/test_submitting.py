@@ -13,6 +13,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from platolm.respondents import RESPONDENTS
+from platolm.simulators import PROFILES as SIMULATORS
 from services.orchestrator.engines.sides import SideDescription
 from services.orchestrator.queue import Queue
 from tests.integration.orchestrator.api.runs import (
@@ -42,7 +44,10 @@ async def test_every_problem_is_said_with_its_place_and_without_the_input(client
     assert response.status_code == 422
     assert response.json()["detail"] == [
         {"loc": ["body", "spec", "conversations"], "msg": "Input should be greater than or equal to 1"},
-        {"loc": ["body", "spec", "simulator", "profile"], "msg": "Input should be 'socratic' or 'platolm'"},
+        {
+            "loc": ["body", "spec", "simulator", "profile"],
+            "msg": f"'plato' is no profile; there are {', '.join([*SIMULATORS, *RESPONDENTS])}",
+        },
         {"loc": ["body", "spec", "sed"], "msg": "Extra inputs are not permitted"},
         {"loc": ["body", "seeds", 0, "q"], "msg": "Extra inputs are not permitted"},
     ]

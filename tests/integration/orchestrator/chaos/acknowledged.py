@@ -17,6 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from services.orchestrator.live.messages import ENDED
+
 Position = tuple[int, int]
 """Conversation and turn."""
 
@@ -57,6 +59,8 @@ class Listener:
             pubsub.psubscribe(self._channels)
             while not self._stopping.is_set():
                 message = pubsub.get_message(ignore_subscribe_messages=True, timeout=_POLL_S)
-                if message is not None:
-                    index, turn_index, _ = message["data"].split(" ", 2)
+                if message is None:
+                    continue
+                index, turn_index, _ = message["data"].split(" ", 2)
+                if turn_index != ENDED:
                     self.acknowledged[int(index), int(turn_index)].append(time.monotonic())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from platolm.conversation import ASSISTANT, USER, TerminationReason
-from platolm.dyadic import PROFILES
 from platolm.endings import FinishReason, ending_of
 from platolm.runs import conversation_id
-from platolm.speakers import TokenSpeaker, Utterance
-from platolm.spec import RunSpec, Seed, sampling_seed
+from platolm.speakers import TokenSpeaker
+from platolm.spec import RunSpec, Seed, sampling_seed, seed_position, speaker_profile
+from platolm.utterances import Utterance
 from services.orchestrator.conversations.state import ConversationState
 from tests.fakes.engine import FakeEngine
 
@@ -21,12 +21,15 @@ _TIMES = ("started_at", "finished_at")
 _TURN_TIMES = ("duration_s", "num_cached_tokens")
 
 
-def undisturbed(run_id: str, spec: RunSpec, engines: Mapping[str, FakeEngine]) -> dict[int, Record]:
-    """Every conversation of a free run, by index, as `content` gives it. `engines` by role."""
+def undisturbed(
+    run_id: str, spec: RunSpec, engines: Mapping[str, FakeEngine], seeds: Sequence[Seed] = (Seed(),)
+) -> dict[int, Record]:
+    """Every conversation of a run by index, as `content` gives it; `engines` by role, `seeds` as the run takes them."""
     sides = {role: _speaker(spec, role, engines) for role in (USER, ASSISTANT)}
     records = {}
     for index in range(spec.conversations):
-        state = ConversationState(conversation_id(run_id, index), run_id, index, spec, Seed(), sides)
+        seed = seeds[seed_position(index, spec, len(seeds))]
+        state = ConversationState(conversation_id(run_id, index), run_id, index, spec, seed, sides)
         reason = _converse(state, engines)
         records[index] = content(json.loads(state.record(reason)))
     return records
@@ -41,7 +44,7 @@ def content(record: Record) -> Record:
 def _speaker(spec: RunSpec, role: str, engines: Mapping[str, FakeEngine]) -> TokenSpeaker:
     side = spec.simulator if role == USER else spec.respondent
     return TokenSpeaker(
-        profile=PROFILES[side.profile],
+        profile=speaker_profile(side.profile),
         tokenizer=engines[role].tokenizer,
         model=engines[role].model,
         sampling=side.sampling,
@@ -51,9 +54,18 @@ def _speaker(spec: RunSpec, role: str, engines: Mapping[str, FakeEngine]) -> Tok
 
 def _converse(state: ConversationState, engines: Mapping[str, FakeEngine]) -> TerminationReason:
     while True:
+        given = state.given_turn()
+        if given is not None and (not state.turns or state.turns[-1].finish_reason is FinishReason.SEED):
+            state.add(given)
+            continue
         reason = ending_of(state.turns, state.spec.endings)
+        if reason in (None, TerminationReason.TURN_LIMIT) and state.is_exhausted:
+            return TerminationReason.SEED_EXHAUSTED
         if reason is not None:
             return reason
+        if given is not None:
+            state.add(given)
+            continue
         role = state.next_role
         if state.room(role) < 1:
             return TerminationReason.CONTEXT_FULL
@@ -63,6 +75,7 @@ def _converse(state: ConversationState, engines: Mapping[str, FakeEngine]) -> Te
 
 def _utterance(state: ConversationState, role: str, engine: FakeEngine, seed: int) -> Utterance:
     speaker = state.sides[role]
+    assert isinstance(speaker, TokenSpeaker)
     prompt = state.prompt(role).packed()
     wanted, room = speaker.sampling.max_tokens, state.room(role)
     choice = engine.says(prompt, seed=seed, max_tokens=min(wanted, room))

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import aiohttp
 
+from platolm.engine_client import EngineClient
 from platolm.errors import SpeakerError
-from platolm.speakers import EngineClient
 from services.orchestrator.engines.engine_metrics import EngineReading
 from services.orchestrator.engines.replicas import (
     Replica,

@@ -8,12 +8,8 @@ import pytest
 
 from platolm.errors import MisconfiguredError, SpeakerError
 from services.orchestrator.engines.engine_metrics import EngineReading
-from services.orchestrator.engines.replicas import (
-    MISSES_ALLOWED,
-    REFUSED_FOR_S,
-    HungEngineError,
-    Replicas,
-)
+from services.orchestrator.engines.errors import HungEngineError
+from services.orchestrator.engines.replicas import MISSES_ALLOWED, REFUSED_FOR_S, Replicas
 from tests.unit.orchestrator.replicas.engines import HANG_AFTER_S, LOST, A, B, waiting
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import NEVER, Never, StubEngines

@@ -10,14 +10,14 @@ import aiohttp
 import pytest
 
 from platolm.conversation import ASSISTANT, USER
+from platolm.engine_client import EngineModel
 from platolm.errors import MisconfiguredError, SpeakerError
-from platolm.speakers import EngineModel
 from services.orchestrator.engines.engine_metrics import EngineReading
+from services.orchestrator.engines.errors import NoReplicaError
 from services.orchestrator.engines.replicas import (
     LOOK_EVERY_S,
     LOOKS_PER_HANG,
     REFUSED_FOR_S,
-    NoReplicaError,
     Pools,
     ReplicaPool,
     Replicas,

@@ -9,13 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from platolm.engine_client import EngineClient, RequestBody
 from platolm.errors import SpeakerError
-from platolm.speakers import EngineClient, RequestBody
-from services.orchestrator.engines.replicas import (
-    REFUSED_FOR_S,
-    HungEngineError,
-    Replica,
-)
+from services.orchestrator.engines.errors import HungEngineError
+from services.orchestrator.engines.replicas import REFUSED_FOR_S, Replica
 from tests.unit.orchestrator.replicas.engines import HANG_AFTER_S, A, B, reading, replica, waiting
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 

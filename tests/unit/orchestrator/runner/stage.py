@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
+from platolm.completions import Completion
 from platolm.conversation import ASSISTANT, USER
-from platolm.dyadic import PROFILES
 from platolm.endings import FinishReason
 from platolm.errors import EngineAwayError, EngineLostError, SpeakerError
-from platolm.speakers import Completion, TokenSpeaker
-from platolm.spec import Endings, RunSpec, Sampling, Seed
+from platolm.sampling import Sampling
+from platolm.speakers import TokenSpeaker
+from platolm.spec import Endings, RunSpec, Seed, speaker_profile
 from platolm.tokenizer import HubTokenizer
+from platolm.utterances import Speaker
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
 from services.orchestrator.conversations.state import RecordedTurn
+from services.orchestrator.conversations.watching import Watching
 from services.orchestrator.engines.replicas import Pools
 from services.orchestrator.metrics.worker import WorkerMetrics
 from services.orchestrator.queue import Claim, Queue
@@ -36,7 +40,10 @@ BROKEN = SpeakerError("broken", status=500, retryable=True)
 
 @dataclass
 class Stage:
-    """A conversation with its engines and its queue. `spec` and the claim's fields may be changed before `run`."""
+    """A conversation with its engines and its queue. `spec` and the claim's fields may be changed before `run`.
+
+    `speakers` are by role, instead of those before engines.
+    """
 
     tokenizer: HubTokenizer
     engines: StubEngines
@@ -45,9 +52,12 @@ class Stage:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     seed: Seed = field(default_factory=Seed)
+    profiles: tuple[str, str] = ("socratic", "platolm")
+    tells_goodbye: bool = False
     context_tokens: int = 4096
     max_tokens: int = 64
     lost_engines: int = 0
+    speakers: dict[str, Speaker] = field(default_factory=dict)
 
     def said(self, text: str, *, ends: bool = True) -> Completion:
         """What an engine answers; the eos comes with it where it ended by itself."""
@@ -71,16 +81,31 @@ class Stage:
             {USER: SIMULATOR, ASSISTANT: RESPONDENT},
             self.lost_engines,
         )
-        sides = {
-            profile.target_role: TokenSpeaker(
-                profile, self.tokenizer, profile.name, Sampling(max_tokens=self.max_tokens), self.context_tokens
+        sides: dict[str, Speaker] = {
+            profile.role: TokenSpeaker(
+                profile,
+                self.tokenizer,
+                profile.name,
+                Sampling(max_tokens=self.max_tokens),
+                self.context_tokens,
+                self.tells_goodbye,
             )
-            for profile in PROFILES.values()
+            for profile in map(speaker_profile, self.profiles)
         }
+        sides |= self.speakers
         around = Surroundings(
-            cast("Queue", self.queue), self.pools, WorkerMetrics(self.registry), NO_TRACING, self.stopping
+            cast("Queue", self.queue),
+            self.pools,
+            WorkerMetrics(self.registry),
+            NO_TRACING,
+            self.watching,
+            self.stopping,
         )
         return ConversationRunner(claim, spec, sides=sides, surroundings=around)
+
+    @cached_property
+    def watching(self) -> Watching:
+        return Watching(cast("Queue", self.queue))
 
     async def run(self, **fields: Any) -> None:
         await asyncio.wait_for(self.runner(**fields).run(), 20)

@@ -184,7 +184,7 @@ async def test_two_engines_that_only_fail_cost_an_attempt_and_stay_for_others(
     assert stage.queue.error == str(failure)
     asked = [url for url, _ in stage.asked()[1:]]
     assert asked == [*[RESPONDENT] * 3, *[OTHER] * 3] * 3 + [*[RESPONDENT] * 3]
-    assert [one.url for one in stage.pools.get(ASSISTANT, "").usable()] == [RESPONDENT, OTHER]
+    assert [one.url for one in stage.pools.engines(ASSISTANT, "").usable()] == [RESPONDENT, OTHER]
     assert clock.now == 1000.0 + 1 + 21
 
 

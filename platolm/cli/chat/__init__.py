@@ -1,0 +1,1 @@
+"""`platolm chat`: a talk in a terminal, through the orchestrator's API."""

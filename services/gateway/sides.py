@@ -1,0 +1,188 @@
+"""Who speaks on a server: how its prompt is made, where the engine is to stop, and what becomes of its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from platolm import simulators
+from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
+from platolm.dyadic import PROFILES, DyadicProfile, prompt_ids
+from platolm.errors import SpecError
+from platolm.simulators import SimulatorProfile
+from platolm.simulators.cleaning import Cleaned, Cleaning, StreamCleaner
+from platolm.simulators.formats import PromptTokenizer
+from platolm.simulators.guardrails import Fault
+from platolm.simulators.told import NOTHING_TOLD, Told, told_and_spoken
+from platolm.simulators.view import Orientation
+from services.gateway.errors import RequestError
+from services.gateway.prompts import check_next_speaker
+from services.gateway.settings import GatewaySettings
+
+_AS_IT_IS = Cleaning(strips=False, drops_thought=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A conversation that is to be continued: the prompt's ids, and what guardrails look at.
+
+    An end before `min_turns` utterances is made again. `tells_goodbye`: how likely a goodbye was is asked for.
+    """
+
+    ids: list[int]
+    spoken: tuple[Message, ...] = ()
+    told: Told = NOTHING_TOLD
+    min_turns: int = 0
+    tells_goodbye: bool = False
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the utterance that is asked for comes too early to be the last."""
+        return len(self.spoken) + 1 < self.min_turns
+
+
+class Side(Protocol):
+    """One side of a conversation, in the ids of one tokenizer.
+
+    `stop_ids` and `stop_strings` are where the engine is to stop, `turn_end_ids` those of the first that only end an
+    utterance. `goodbyes` are end markers that are one token, as the engine spells them. `default_sampling` is what a
+    request that says nothing of sampling gets.
+    """
+
+    speaker: str
+    profile_name: str
+    turn_end_ids: tuple[int, ...]
+    stop_ids: tuple[int, ...]
+    stop_strings: tuple[str, ...]
+    goodbyes: tuple[str, ...]
+    default_sampling: Mapping[str, Any]
+
+    def read(self, messages: Sequence[Message], told: Told) -> Asked:
+        """The conversation as a prompt.
+
+        Raises:
+            RequestError: 400, it is not this side's turn, or it lacks what this side has to be told.
+        """
+
+    def cleaner(self) -> StreamCleaner:
+        """For one utterance."""
+
+    def marker_of(self, stop_reason: object) -> str | None:
+        """The goodbye that the engine stopped at, and took off."""
+
+    def fault_of(self, said: Cleaned, asked: Asked) -> Fault | None:
+        """What is wrong with an utterance."""
+
+
+class Respondent:
+    """The assistant's side, in the dyadic format; what it writes is kept as it is."""
+
+    speaker = ASSISTANT
+    stop_strings: tuple[str, ...] = ()
+    goodbyes: tuple[str, ...] = ()
+
+    def __init__(self, profile: DyadicProfile, tokenizer: PromptTokenizer, sampling: Mapping[str, Any]) -> None:
+        self.profile_name = profile.name
+        self.turn_end_ids: tuple[int, ...] = (tokenizer.eos_id,)
+        self.stop_ids: tuple[int, ...] = self.turn_end_ids
+        self.default_sampling = sampling
+        self._profile = profile
+        self._tokenizer = tokenizer
+
+    def read(self, messages: Sequence[Message], told: Told) -> Asked:
+        check_next_speaker(messages, self.speaker)
+        return Asked(prompt_ids(messages, self._profile, self._tokenizer))
+
+    def cleaner(self) -> StreamCleaner:
+        return StreamCleaner(_AS_IT_IS)
+
+    def marker_of(self, stop_reason: object) -> str | None:
+        return None
+
+    def fault_of(self, said: Cleaned, asked: Asked) -> Fault | None:
+        return None
+
+
+class Simulator:
+    """The user's side, as its profile says.
+
+    Raises:
+        TokenizerError: the tokenizer lacks control tokens that the profile's prompt is made of.
+    """
+
+    speaker = USER
+
+    def __init__(self, profile: SimulatorProfile, tokenizer: PromptTokenizer, sampling: Mapping[str, Any]) -> None:
+        self.profile_name = profile.name
+        self._profile = profile
+        self._prompts = profile.prompts(tokenizer)
+        self.turn_end_ids = self._prompts.turn_end_ids
+        self.stop_ids = self._prompts.stop_ids
+        self.stop_strings = profile.end_markers
+        self.default_sampling = sampling
+        ids: dict[object, str] = {
+            i: marker for marker in profile.end_markers if (i := tokenizer.id_of(marker)) is not None
+        }
+        self.goodbyes = tuple(ids.values())
+        self._markers: dict[object, str] = {marker: marker for marker in profile.end_markers} | ids
+
+    def read(self, messages: Sequence[Message], told: Told) -> Asked:
+        check_next_speaker(messages, self.speaker)
+        told, spoken = told_and_spoken(self._as_trained(messages), told)
+        if (lack := self._profile.lacks(told)) is not None:
+            raise RequestError(
+                400,
+                f"This simulator ({self.profile_name}) has to be told its user's {lack}: "
+                "begin the messages with a system message that says it, or send `told`.",
+                code="nothing_told",
+                param="messages",
+            )
+        try:
+            return Asked(self._prompts.ids(spoken, told), tuple(spoken), told)
+        except SpecError as error:
+            raise RequestError(400, "; ".join(str(problem) for problem in error.problems), param="told") from error
+
+    def _as_trained(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Several system messages stand in the dyadic header with a space between, as in training."""
+        texts = [message.content for message in messages if message.role == SYSTEM]
+        if self._profile.orientation is not Orientation.DYADIC or len(texts) < 2:
+            return messages
+        return [Message(SYSTEM, " ".join(texts)), *(message for message in messages if message.role != SYSTEM)]
+
+    def cleaner(self) -> StreamCleaner:
+        return self._profile.stream_cleaner()
+
+    def marker_of(self, stop_reason: object) -> str | None:
+        return self._markers.get(stop_reason)
+
+    def fault_of(self, said: Cleaned, asked: Asked) -> Fault | None:
+        told = asked.told
+        known = told if told.intent else replace(told, intent=told.system_prompt)  # where an application puts it
+        return self._profile.fault_of(said, asked.spoken, known, min_turns=asked.min_turns)
+
+
+def side_of(settings: GatewaySettings, tokenizer: PromptTokenizer) -> Side:
+    """The side that a server's settings name.
+
+    Raises:
+        TokenizerError: see `Simulator`.
+    """
+    name = settings.profile_name
+    if name in simulators.PROFILES:
+        profile = simulators.PROFILES[name]
+        return Simulator(profile, tokenizer, default_sampling(settings, profile))
+    return Respondent(PROFILES[name], tokenizer, _said_in(settings))
+
+
+def default_sampling(settings: GatewaySettings, profile: SimulatorProfile) -> dict[str, Any]:
+    """What the operator set, then the profile's defaults, then the project's; those not, where it leaves them to the
+    model.
+    """
+    explicit = {name: value for name, value in _said_in(settings).items() if name in settings.model_fields_set}
+    unsaid: Mapping[str, Any] = {} if profile.own_sampling else _said_in(settings)
+    return {**unsaid, **profile.sampling_defaults, **explicit}
+
+
+def _said_in(settings: GatewaySettings) -> dict[str, Any]:
+    return {"temperature": settings.temperature, "top_p": settings.top_p}

@@ -1,0 +1,1 @@
+"""What happens now, as server-sent events: all runs, one run, or one conversation token by token."""

@@ -1,0 +1,1 @@
+"""Markdown that models wrote, as HTML that a page may show."""
