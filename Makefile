@@ -19,8 +19,10 @@ demo: venv ## start the stack with the small models, make 64 dialogues, show thr
 	@$(VENV)/bin/platolm demo
 
 .PHONY: test
-test: venv ## every test, unit and integration
-	@$(VENV)/bin/pytest
+test: venv ## every test: unit, then browser, end to end and integration
+	@failed=; $(VENV)/bin/pytest tests/unit || failed=unit; \
+	$(VENV)/bin/pytest tests/browser tests/e2e tests/integration || failed="$$failed integration"; \
+	test -z "$$failed" || { echo "failed: $$failed"; exit 1; }
 
 .PHONY: test-compose
 test-compose: venv ## the stack in containers, on a real docker engine: up to 25 minutes

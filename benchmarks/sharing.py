@@ -108,6 +108,10 @@ async def on_two_engines(pair: Pair, given: Resources) -> AsyncIterator[Arrangem
         yield Arrangement(engines, frozenset(pids))
 
 
+def _end_of(log: Path | None) -> str:
+    return "" if log is None else log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
 @asynccontextmanager
 async def _engine(
     role: str, base: str, adapters: Mapping[str, Adapter], given: Resources, cores: frozenset[int]
@@ -132,6 +136,9 @@ async def _engine(
         await engine.until_ready()
         await warm_up([engine])
         yield engine, process.pid
+    except Exception as error:
+        error.add_note(f"the end of {settings.engine_log}:\n{_end_of(settings.engine_log)}")
+        raise
     finally:
         await engine.stop()
 

@@ -46,10 +46,14 @@ class DyadicPrompts:
 
     def as_seen(self, turn: Message | Turn) -> Message | Turn:
         """To the user, an answer whose ids are not given is without its thoughts; to the assistant it is its own."""
-        known = isinstance(turn, Turn) and turn.content_ids is not None
-        if self.dyadic.target_role != USER or turn.role != ASSISTANT or known:
+        if isinstance(turn, Turn) and turn.content_ids is not None:
             return turn
-        return replace(turn, content=without_thoughts(turn.content))
+        content = self.text_as_seen(turn.role, turn.content)
+        return turn if content is turn.content else replace(turn, content=content)
+
+    def text_as_seen(self, role: str, content: str) -> str:
+        """The same of a text."""
+        return without_thoughts(content) if self.dyadic.target_role == USER and role == ASSISTANT else content
 
 
 class DyadicPrompt:
@@ -63,7 +67,7 @@ class DyadicPrompt:
 
     def add(self, role: str, content: str, content_ids: Sequence[int] | None = None) -> slice:
         if content_ids is None:
-            content_ids = self._prompts.tokenizer.encode(self._prompts.as_seen(Message(role, content)).content)
+            content_ids = self._prompts.tokenizer.encode(self._prompts.text_as_seen(role, content))
         return self._ids.add(role, content_ids)
 
     def content_ids(self, where: slice) -> list[int]:

@@ -12,7 +12,7 @@ from platolm.dyadic import Turn
 from platolm.sampling import PAPERS_SAMPLING, Sampling
 from platolm.simulators.cleaning import Cleaned, Cleaning, StreamCleaner
 from platolm.simulators.formats import PromptTokenizer, TurnFormat, format_of
-from platolm.simulators.guardrails import Fault, Guardrails, SaidTurn
+from platolm.simulators.guardrails import NO_GUARDRAILS, Fault, Guardrails, SaidTurn
 from platolm.simulators.prompts import Prompts, TemplatePrompts, without_turn_end
 from platolm.simulators.told import Told, render
 from platolm.simulators.view import Orientation, View, chat_messages
@@ -131,8 +131,11 @@ class SimulatorProfile(ABC):
 
         `min_turns` is the run's own; the larger of it and the profile's holds.
         """
-        known = " ".join(told.said("intent", "goal")) if told and self.guardrails.repeats else None
-        return self.guardrails.no_end_before(min_turns).fault_of(said, before, known)
+        guardrails = self.guardrails.no_end_before(min_turns)
+        if guardrails is NO_GUARDRAILS:
+            return None
+        known = " ".join(told.said("intent", "goal")) if told and guardrails.repeats else None
+        return guardrails.fault_of(said, before, known)
 
     def sampling(self, given: Sampling) -> Sampling:
         """The given values, and the profile's for the rest; what is None then is the model's own and not sent."""

@@ -109,13 +109,15 @@ class ConversationRunner:
 
     async def _converse(self, span: ConversationSpan) -> TerminationReason:
         """Until an ending."""
+        ending = self._ending()  # of the last turn; computed once for each
         while True:
             given = self.state.given_turn()
-            reason = None if given is not None and self._is_given_so_far() else self._ending()
+            reason = None if given is not None and self._is_given_so_far() else self._or_exhausted(ending)
             if reason is not None:
                 return reason
             if given is not None:
                 await self._append(given)
+                ending = self._ending()
                 continue
             if self._around.stopping.is_set():
                 raise GiveBackError
@@ -123,7 +125,7 @@ class ConversationRunner:
             if self.state.room(role) < 1:
                 return TerminationReason.CONTEXT_FULL
             with span.utterance(SIDE_NAMES[role], len(self.state.turns)) as utterance:
-                turn = await self._next_turn(role)
+                turn, ending = await self._next_turn(role)
                 utterance.tell(finish_reason=turn.finish_reason.value, num_tokens=turn.num_tokens)
             await self._append(turn)
 
@@ -133,12 +135,17 @@ class ConversationRunner:
         return not turns or turns[-1].finish_reason is FinishReason.SEED
 
     def _ending(self) -> TerminationReason | None:
-        reason = ending_of(self.state.turns, self.state.spec.endings)
+        return ending_of(self.state.turns, self.state.spec.endings)
+
+    def _or_exhausted(self, reason: TerminationReason | None) -> TerminationReason | None:
         is_over = reason in (None, TerminationReason.TURN_LIMIT) and self.state.is_exhausted
         return TerminationReason.SEED_EXHAUSTED if is_over else reason
 
-    async def _next_turn(self, role: str) -> RecordedTurn:
-        """One utterance; made again with another seed where it has a fault, or would end the conversation too early."""
+    async def _next_turn(self, role: str) -> tuple[RecordedTurn, TerminationReason | None]:
+        """One utterance, and the ending that it is; None: none.
+
+        It is made again with another seed where it has a fault, or would end the conversation too early.
+        """
         spec, turns = self.state.spec, self.state.turns
         prompt = self.state.prompt(role)
         tries = Tries(spec.retries.regenerations)
@@ -154,7 +161,7 @@ class ConversationRunner:
             if step is not Step.RETRY:
                 break
             self._around.metrics.retried(SIDE_NAMES[role], RetryCause.REGENERATED)
-        return turn.with_faults(list(tries.faults.elements())) if tries.faults else turn
+        return turn.with_faults(list(tries.faults.elements())) if tries.faults else turn, reason
 
     async def _speak(self, role: str, prompt: GrowingPrompt, seed: int) -> Utterance:
         """Ask the side's engine or chat API, again and elsewhere while it fails in passing.
@@ -243,6 +250,8 @@ class ConversationRunner:
 
     async def _wait(self, delay_s: float) -> None:
         """Sleep, but not beyond the worker's stop."""
+        if delay_s <= 0:  # of nearly every utterance; a timeout of 0 would cost a task
+            return
         try:
             await asyncio.wait_for(self._around.stopping.wait(), delay_s)
         except TimeoutError:
@@ -259,7 +268,7 @@ class ConversationRunner:
             written = await self._append_from(written.length)
         if written.outcome is not Outcome.OK or written.run_state is RunState.CANCELLING:
             raise StaleClaimError
-        if written.run_state is RunState.PAUSED and self._ending() is None:
+        if written.run_state is RunState.PAUSED and self._or_exhausted(self._ending()) is None:
             raise GiveBackError
 
     async def _append_from(self, start: int) -> Written:

@@ -121,21 +121,21 @@ class ConversationState:
     seed: Seed
     sides: Mapping[str, Speaker]
     turns: list[RecordedTurn] = field(default_factory=list)
+    _told: dict[str, Told] = field(init=False)
+    _given: Sequence[tuple[str, str]] = field(init=False)
     _prompts: dict[str, GrowingPrompt] = field(init=False)
     _generated: array[int] = field(default_factory=lambda: array("i"))
     """For each turn where its generated ids lie in its speaker's prompt, begin and end; -1, -1 where it has none."""
 
     def __post_init__(self) -> None:
-        self._prompts = {role: speaker.new_prompt(self.told(role)) for role, speaker in self.sides.items()}
-
-    def told(self, role: str) -> Told:
-        """What a side is told."""
-        side = self.spec.simulator if role == USER else self.spec.respondent
-        return told_of(side, self.seed, self.spec.seed_mode)
+        mode = self.spec.seed_mode
+        self._told = {role: told_of(self.spec.side(role), self.seed, mode) for role in self.sides}
+        self._given = given_utterances(self.seed, mode)
+        self._prompts = {role: speaker.new_prompt(self._told[role]) for role, speaker in self.sides.items()}
 
     def system_prompt(self, role: str) -> str | None:
         """The same in its profile's words."""
-        return self.sides[role].profile.system_text(self.told(role))
+        return self.sides[role].profile.system_text(self._told[role])
 
     @property
     def next_role(self) -> str:
@@ -191,25 +191,23 @@ class ConversationState:
 
     def given_turn(self) -> RecordedTurn | None:
         """The next utterance where the seed gives it: of what opens the conversation, or the next user turn of all."""
-        position, mode = len(self.turns), self.spec.seed_mode
-        if mode is SeedMode.REANSWER:
+        position = len(self.turns)
+        if self.spec.seed_mode is SeedMode.REANSWER:
             position, is_answer = divmod(position, 2)
             if is_answer:
                 return None
-        given = given_utterances(self.seed, mode)
-        return self._given_turn(*given[position]) if position < len(given) else None
+        return self._given_turn(*self._given[position]) if position < len(self._given) else None
 
     @property
     def is_exhausted(self) -> bool:
         """Whether a seed that gives every user turn has no further one."""
-        mode = self.spec.seed_mode
-        return mode is SeedMode.REANSWER and len(self.turns) >= 2 * len(given_utterances(self.seed, mode))
+        return self.spec.seed_mode is SeedMode.REANSWER and len(self.turns) >= 2 * len(self._given)
 
     def fault_of(self, role: str, utterance: Utterance) -> Fault | None:
         """What is wrong with an utterance that may come next."""
         said = Cleaned(utterance.content, self._end(utterance), utterance.marker, utterance.intact)
         min_turns = self.spec.endings.min_turns if self.spec.endings.user_ended else 0
-        return self.sides[role].profile.fault_of(said, self.turns, self.told(role), min_turns=min_turns)
+        return self.sides[role].profile.fault_of(said, self.turns, self._told[role], min_turns=min_turns)
 
     def generated_turn(
         self, role: str, utterance: Utterance, sampling_seed: int, fault: Fault | None = None
@@ -255,9 +253,10 @@ class ConversationState:
         return orjson.dumps(record).decode()
 
     def _remarks(self, utterance: Utterance, fault: Fault | None) -> Remarks | None:
-        probability, api = utterance.goodbye_probability, utterance.api
-        remarks = Remarks(self._end(utterance), fault, goodbye_probability=probability, api=api)
-        return None if remarks == _NO_REMARKS else remarks
+        end, probability, api = self._end(utterance), utterance.goodbye_probability, utterance.api
+        if end is fault is probability is api is None:
+            return None
+        return Remarks(end, fault, goodbye_probability=probability, api=api)
 
     def _end(self, utterance: Utterance) -> End | None:
         threshold, probability = self.spec.endings.goodbye_threshold, utterance.goodbye_probability

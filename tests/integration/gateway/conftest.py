@@ -1,4 +1,4 @@
-"""A tiny model, and the real servers over real vLLM; the two session servers are shared, the rest start their own."""
+"""A tiny model, and the real servers over real vLLM; those of `both_gateways` are shared, the rest start their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 from tests.integration.gateway.chain_model import write_chain_model
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 400
 CONTEXT_TOKENS = 8192
 CONTROL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
 
@@ -118,7 +118,7 @@ class Service:
 StartService = Callable[..., Service]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def need_vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
@@ -128,14 +128,14 @@ def need_vllm() -> None:
         pytest.skip("the system library libnuma is missing")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     write_tiny_model(folder)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
     """Start a server: `launch("simulator", model=…, …)`; whatever still runs at the end is stopped."""
     started: list[Service] = []
@@ -163,7 +163,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
         service.process.wait(timeout=90)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def both_gateways(need_vllm: None, launch: StartService, tiny_model: Path) -> dict[str, Service]:
     """Both servers, started side by side."""
     services = {name: launch(name, model=tiny_model) for name in ("simulator", "respondent")}
@@ -172,13 +172,13 @@ def both_gateways(need_vllm: None, launch: StartService, tiny_model: Path) -> di
     return services
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulator's model whose text is drawn with known probabilities; its folder's name says UserLM."""
     return write_chain_model(tmp_path_factory.mktemp("models") / "UserLM-stand-in")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulators(need_vllm: None, launch: StartService, stand_in: Path) -> dict[str, Service]:
     """A gateway for each profile; the first starts the engine of all, and knows its profile by the model's name."""
     first = launch("simulator", model=stand_in)
@@ -191,11 +191,11 @@ def simulators(need_vllm: None, launch: StartService, stand_in: Path) -> dict[st
     return services
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulator_gateway(both_gateways: dict[str, Service]) -> Service:
     return both_gateways["simulator"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def respondent_gateway(both_gateways: dict[str, Service]) -> Service:
     return both_gateways["respondent"]

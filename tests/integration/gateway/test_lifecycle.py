@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 KEY = "b7c1e9d2a4f64f0e"
 LONG: dict[str, Any] = {"messages": [{"role": "user", "content": "Go on."}], "max_tokens": 7000, "ignore_eos": True}

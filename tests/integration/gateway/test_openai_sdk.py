@@ -14,7 +14,7 @@ from platolm.conversation import Message
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from tests.integration.gateway.conftest import CONTEXT_TOKENS
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 ENDS_WITH_ASSISTANT: list[Any] = [
     {"role": "system", "content": "Be kind."},

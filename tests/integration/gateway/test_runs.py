@@ -25,7 +25,7 @@ from tests.recording_proxy import Exchange, RecordingProxy
 from tests.redis_server import RedisServer
 from tests.unit.simulators.tokenizers import END_CONVERSATION
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CONVERSATIONS = 8
 SEEDS: list[dict[str, Any]] = [

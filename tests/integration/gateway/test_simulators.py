@@ -17,7 +17,7 @@ from tests.integration.gateway.chain_model import CONTEXT, END_MARK, GOODBYE_AFT
 from tests.integration.gateway.conftest import Service
 from tests.unit.simulators.tokenizers import END_CONVERSATION
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 INTENT = "You want to know how a bicycle stays upright."
 MESSAGES = [

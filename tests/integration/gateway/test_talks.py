@@ -15,7 +15,7 @@ from tests.integration.orchestrator.dialogues.streams import assistant, converse
 from tests.integration.orchestrator.processes import Process, api_process, wait_until
 from tests.redis_server import RedisServer
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

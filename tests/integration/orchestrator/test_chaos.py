@@ -18,7 +18,7 @@ CONVERSATIONS, KILLS = 2000, 44
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path, byte_tokenizer_folder: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"chaos seed {seed}")

@@ -105,7 +105,7 @@ def probe(api: Process, folder: Path, run_ids: list[str], *options: str) -> subp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_description_holds(api: Process, tmp_path: Path) -> None:
     run_ids = [submitted(api, cancelled=cancelled) for cancelled in (False, True, False)]
     left_out = f"{EVENTS}|{ENDLESS}"
@@ -115,7 +115,7 @@ def test_the_description_holds(api: Process, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_description_of_events_holds(api: Process, tmp_path: Path) -> None:
     run_ids = [submitted(api, cancelled=True)]
     result = probe(api, tmp_path, run_ids, "--include-path-regex", EVENTS, "--max-examples", "20")

@@ -29,7 +29,7 @@ def write_random_adapter(base: Path, folder: Path, *, seed: int, rank: int) -> P
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def need_vllm_and_peft() -> None:
     for package in ("vllm", "peft"):
         if importlib.util.find_spec(package) is None:
@@ -40,7 +40,7 @@ def need_vllm_and_peft() -> None:
         pytest.skip("the system library libnuma is missing")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pair(need_vllm_and_peft: None, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     write_tiny_model(folder / "base", max_length=1024)

@@ -26,7 +26,7 @@ from platolm.spec import SeedMode
 from platolm.stack.adapters import BASE_NAME
 from platolm.tokenizer import load_tokenizer
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ALONE, TOGETHER = 6, 64
 

@@ -16,7 +16,7 @@ from platolm.stack.local import LocalStack
 from platolm.stack.settings import PORT_FIELDS, LocalStackSettings
 from tests.integration.stack.conftest import free_ports
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CONVERSATIONS, RUN_TIMEOUT_S = 8, 120
 
@@ -30,7 +30,7 @@ def settings(pair: Pair, tmp_path: Path) -> LocalStackSettings:
         base_model=pair.base,
         simulator_model=str(pair.adapters[USER].folder),
         respondent_model=str(pair.adapters[ASSISTANT].folder),
-        startup_timeout_s=180,
+        startup_timeout_s=400,
         **ports,
     )
 

@@ -143,7 +143,7 @@ async def test_a_run_goes_on_through_two_replacements(
             await stack.guarding(stack.replace({SIMULATOR: models("gamma")}))
         records = await run.records()
     assert [name for name, _ in groupby(first) if name] == ["alpha", "beta"]
-    assert first.count("") <= 50, "the port is without a listener for less than a second"
+    assert first.count("") <= 300, "the port is without a listener for some seconds at most, not for an engine's start"
     assert [name for name, _ in groupby(second)] == ["beta", "gamma"]
     for record in records:
         assert speakers(record, "gpt") == ["answers"]

@@ -63,7 +63,7 @@ async def replaced(settings: LocalStackSettings, model: str) -> list[str]:
 
 @pytest.mark.vllm
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_up_serves_and_ctrl_c_stops_it(
     vllm_installed: None, settings: LocalStackSettings, tmp_path: Path, mark: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_up_serves_and_ctrl_c_stops_it(
         write_tiny_model(tmp_path / "other")
         seen = asyncio.run(replaced(settings, str(tmp_path / "other")))
         assert client.chat.completions.create(model="socratic", messages=[], max_tokens=3).usage is not None
-    assert seen.count("") <= 50, "the port is without a listener for less than a second"
+    assert seen.count("") <= 300, "the port is without a listener for some seconds at most, not for an engine's start"
     commands = [" ".join(psutil.Process(pid).cmdline()) for pid in processes_with(mark)]
     num_with = {name: sum(f"--model {tmp_path / name} " in one for one in commands) for name in ("tiny", "other")}
     assert num_with["tiny"] == num_with["other"] > 0, "one engine of each, its guard beside it"

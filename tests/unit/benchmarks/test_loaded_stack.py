@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-import time
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -24,11 +25,14 @@ def test_a_window_gives_rates_and_cores() -> None:
 
 
 def test_cpu_seconds_are_those_that_a_process_has_used() -> None:
-    before, own_before = cpu_seconds(os.getpid()), time.process_time()
-    while time.process_time() < own_before + 0.2:
-        pass
+    program = "import time\nwhile time.process_time() < 0.3: pass\nprint(time.process_time(), flush=True)\ninput()"
+    busy = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert busy.stdout is not None
+    used_s = float(busy.stdout.readline())
 
-    assert cpu_seconds(os.getpid()) - before == pytest.approx(0.2, abs=0.1)
+    assert cpu_seconds(busy.pid) == pytest.approx(used_s, abs=0.05)
+
+    busy.communicate("\n")
 
 
 def test_peak_rss_outlives_the_memory_that_made_it() -> None:

@@ -16,7 +16,7 @@ from tests.integration.training.conftest import CONTEXT, REPOSITORY, base_model,
 from tests.unit.curation.export.exported import lines_file, sharegpt
 from training.recipes.recipe import Batch, Data, Memory, Model, Optimizer, Recipe, Schedule, Side
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def recipe_file(tmp_path: Path) -> Path:
