@@ -115,6 +115,25 @@ StopPhraseOption = Annotated[
         rich_help_panel=CONVERSATIONS_PANEL,
     ),
 ]
+GoodbyeThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="Probability, up to 1, from which a simulator's utterance counts as a goodbye although it said none. "
+        "For simulators whose goodbye is one token, on engines that tell of it. Default: it must say it.",
+        show_default=False,
+        rich_help_panel=CONVERSATIONS_PANEL,
+    ),
+]
+ExtraTurnsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Utterances of both sides to make after the simulator's goodbye, to see what it would have missed. "
+        "Default: 0.",
+        rich_help_panel=CONVERSATIONS_PANEL,
+    ),
+]
 MaxInFlightOption = Annotated[
     int | None,
     typer.Option(

@@ -254,7 +254,7 @@ class ConversationState:
 
     def _remarks(self, utterance: Utterance, fault: Fault | None) -> Remarks | None:
         end, probability, api = self._end(utterance), utterance.goodbye_probability, utterance.api
-        if end is fault is probability is api is None:
+        if end is None and fault is None and probability is None and api is None:
             return None
         return Remarks(end, fault, goodbye_probability=probability, api=api)
 

@@ -4,6 +4,7 @@ import { events, get } from "./api.js";
 import { $, announce, copy, h, replace, setText } from "./dom.js";
 import { compact, duration, number, percent, rate, runName, stateBadge, stateLabel, time } from "./format.js";
 import { Histograms, Lines, showSpan } from "./run_charts.js";
+import { ApiUse } from "./run_apis.js";
 import { RunControls } from "./run_controls.js";
 import { Dead, showEndings, showFaults } from "./run_details.js";
 import { EndingsBar, ProgressBar, figures, whyPaused } from "./run_progress.js";
@@ -18,6 +19,7 @@ const dead = new Dead(runId);
 const lines = new Lines($("#lines"), runId);
 const histograms = new Histograms($("#histograms"), runId, ({ faults }) => showFaults(faults ?? {}));
 const realism = new Realism();
+const apiUse = new ApiUse(runId);
 const controls = new RunControls({ onchanged: (run) => update(summaryOf(run)), onerror: showError });
 const numbers = figures([
   ["Done", "done"],
@@ -48,6 +50,7 @@ function update(run) {
   showNumbers(run);
   realism.update(run);
   quietly(dead.update(run));
+  quietly(apiUse.update(run));
   quietly(histograms.update(run));
 }
 
@@ -93,6 +96,7 @@ function showRun(run) {
   );
   setText($("#spec"), JSON.stringify(run.spec, null, 2));
   realism.begin(run.spec.limits.realism);
+  apiUse.show(run);
   const later = Object.values(run.realism?.out_of_bounds ?? {});
   const warnings = run.warnings.filter((warning) => !later.includes(warning));
   replace(

@@ -11,6 +11,20 @@ const CHOICES = {
   reanswer: "reanswer: its user turns, answered anew",
 };
 
+const LONG = ["textarea", "lines", "weights"];
+
+const lines = (text) =>
+  text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+
+/** `name` or `name=2.5` as a name and its weight; what is no number is sent as it is, for the API to complain of. */
+function weight(line) {
+  const [name, given = "1"] = line.split("=", 2).map((part) => part.trim());
+  return [name, given === "" || Number.isNaN(Number(given)) ? given : Number(given)];
+}
+
 /** One field of the form: label, control, help, the place of its problem. */
 export class SpecField {
   constructor(name, label, about, { kind, value, placeholder } = {}) {
@@ -26,7 +40,7 @@ export class SpecField {
     this.help = h("small", { id: `${id}-help` }, sentence(about));
     const labelled = h("label", { for: id }, label);
     const isCheck = this.kind === "check";
-    const look = ["field", isCheck && "field--check", ["textarea", "lines"].includes(this.kind) && "field--wide"];
+    const look = ["field", isCheck && "field--check", LONG.includes(this.kind) && "field--wide"];
     this.element = h(
       "div",
       { class: look },
@@ -41,11 +55,8 @@ export class SpecField {
     if (this.kind === "check") return this.control.checked === this.default ? undefined : this.control.checked;
     const text = this.control.value.trim();
     if (text === "" || text === String(this.default)) return undefined;
-    if (this.kind === "lines")
-      return text
-        .split("\n")
-        .map((line) => line.trim())
-        .filter(Boolean);
+    if (this.kind === "lines") return lines(text);
+    if (this.kind === "weights") return Object.fromEntries(lines(text).map(weight));
     return this.kind === "number" ? Number(text) : text;
   }
 
@@ -78,7 +89,7 @@ function control(kind, attributes, about) {
     select.value = about.default;
     return select;
   }
-  if (kind === "textarea" || kind === "lines") return h("textarea", { ...attributes, rows: 3 });
+  if (LONG.includes(kind)) return h("textarea", { ...attributes, rows: 3 });
   if (kind === "check") return h("input", { ...attributes, type: "checkbox", checked: about.default === true });
   if (kind === "text")
     return h("input", { ...attributes, type: "text", autocomplete: "off", placeholder: about.default });

@@ -8,6 +8,7 @@ const side = (name, label, ...own) => ({
   title: `${label}: model and sampling`,
   fields: [
     [`${name}.model`, "Model"],
+    [`${name}.apis`, "Chat APIs instead of engines, NAME=WEIGHT, one per line", { kind: "weights" }],
     [`${name}.system_prompt`, "System prompt", { kind: "textarea" }],
     ...own,
     [`${name}.sampling.temperature`, "Temperature"],
@@ -67,6 +68,7 @@ export const GROUPS = [
       ["limits.in_flight", "In flight at most"],
       ["limits.generated_tokens", "Pause after tokens"],
       ["limits.dead", "Pause after dead ones"],
+      ["limits.budget", "Budget for chat APIs"],
       ["retries.attempts", "Attempts"],
       ["output.format", "Segments' format"],
       ["output.segment_records", "Conversations in a segment"],
