@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
@@ -35,7 +36,7 @@ def fill_in(page: Page) -> None:
 def test_a_run_over_chat_apis_and_what_it_costs(browser: Browser, tmp_path: Path) -> None:
     for folder in ("stack", "mine"):
         (tmp_path / folder).mkdir()
-    with outside_stack(tmp_path / "stack") as running:
+    with outside_stack(tmp_path / "stack") as running, ExitStack() as ending:
         outside = anew(running, tmp_path / "mine")
         with watched(browser, outside.api.url) as tab:
             page = tab.open("/runs/new")
@@ -43,7 +44,7 @@ def test_a_run_over_chat_apis_and_what_it_costs(browser: Browser, tmp_path: Path
             costs = page.get_by_role("table", name="Chat APIs")
             expect(costs).to_be_visible()
             expect(page.locator("#apis-of")).to_contain_text("The run pauses before it costs more than 100")
-            outside.worker()
+            ending.callback(outside.worker().end)
             use = outside.api.wait_completed(run_id)["apis"]
             for side in ("simulator", "respondent"):
                 row = costs.get_by_role("row").filter(has=page.get_by_role("rowheader", name=side))
@@ -54,7 +55,6 @@ def test_a_run_over_chat_apis_and_what_it_costs(browser: Browser, tmp_path: Path
             page = narrow.open(f"/runs/{run_id}")
             expect(page.get_by_role("table", name="Chat APIs")).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no sideways scrolling"
-        outside.workers[0].end()
         assert tab.faults == narrow.faults == []
 
 
