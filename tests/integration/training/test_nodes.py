@@ -5,6 +5,7 @@ What a second machine would add, its network and a folder over NFS, is not here.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ from tests.integration.training.conftest import REPOSITORY, NewRun, environment,
 from tests.integration.training.conftest import finished as finished_ranks
 from tests.redis_server import free_port
 from training.run_folder import RunFolder
+from training.train import EXIT_STOPPED
 
 pytestmark = [pytest.mark.slow]
 
@@ -31,6 +34,13 @@ class Nodes:
     """The processes of `platolm train`, one a node."""
 
     processes: list[subprocess.Popen[str]]
+
+    def lose(self, rank: int) -> None:
+        """SIGKILL everything of a node at once, its rank first: nothing is saved, as when the power goes."""
+        command = psutil.Process(self.processes[rank].pid)
+        for process in reversed(command.children(recursive=True)):
+            process.kill()
+        command.kill()
 
     def ends(self) -> list[tuple[int, str]]:
         """Every node's exit code and messages, once all have ended."""
@@ -122,8 +132,27 @@ def test_a_killed_node_stops_the_other_and_the_run_goes_on_from_the_last_sharded
     assert "Traceback" not in messages
     assert interrupted.result() is None
     assert list(interrupted.checkpoints.glob("checkpoint-3/*/__1_0.distcp")), "weights were not sharded"
+    fewer, more = (copied(interrupted, new_run(name)) for name in ("fewer", "more"))
     train_on_nodes(interrupted)
     assert_equal(two_nodes, interrupted)
+    finished_ranks(run_ranks(fewer))
+    assert_close(two_nodes, fewer)
+    finished_ranks(run_ranks(more, num_ranks=3))
+    assert_close(two_nodes, more)
+
+
+def test_what_one_process_saved_is_taken_up_by_two(two_nodes: RunFolder, new_run: NewRun) -> None:
+    run = new_run("run")
+    stopped = run_ranks(run, options=("--send", "SIGTERM", "--after", "4"))
+    assert stopped.returncode == EXIT_STOPPED, stopped.stderr[-3000:]
+    finished_ranks(run_ranks(run, num_ranks=2))
+    assert_close(two_nodes, run)
+
+
+def copied(run: RunFolder, to: RunFolder) -> RunFolder:
+    """The run's checkpoints in another folder of the same recipe."""
+    shutil.copytree(run.checkpoints, to.checkpoints)
+    return to
 
 
 def wait_for_a_checkpoint(run: RunFolder, started: Nodes) -> None:
