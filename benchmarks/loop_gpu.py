@@ -5,11 +5,11 @@
         --simulator SOCRATIC_7B --respondent PLATOLM_7B --num-gpus 2 --price 2.50
     python -m benchmarks.loop_gpu                            the demo pair without a GPU: only that it runs
 
-The first starts both engines on the first GPU, half of its memory each; the second asks engines that run (the models are
-named for their tokenizers). Conversations are opened by the simulator and end as in any run: by the context, a goodbye,
-repetition. The figure is all conversations ÷ the time from the submission to the end of the last one, start and tail
-included; beside it stands the rate between the tenth and the ninetieth hundredth of the conversations to end. Tokens are
-the dataset's; `made, tokens/s` and `preemptions` are the engines' own counters, which count what was made again too.
+The first starts both engines on the first GPU, half of its memory each; the second asks engines that run (the models
+are named for their tokenizers). Conversations are opened by the simulator and end as in any run: by the context, a
+goodbye, repetition. The figure is all conversations ÷ the time from submission to the end of the last one, start and
+tail included; beside it stands the rate between the tenth and the ninetieth hundredth of them to end. Tokens are the
+dataset's; `made, tokens/s` and `preemptions` are the engines' own counters, which count what was made again too.
 """
 
 from __future__ import annotations

@@ -13,14 +13,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from platolm.errors import OccupiedError
 from tests.integration.training.conftest import REPOSITORY, NewRun, environment, losses, run_ranks, weights
 from tests.integration.training.conftest import finished as finished_ranks
 from tests.redis_server import free_port
+from training.checkpoints import newest_checkpoint
+from training.consolidate import consolidate
+from training.models import load_model
+from training.restoring import read_sharded_weights
 from training.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow]
@@ -104,6 +110,7 @@ def two_nodes(new_run: NewRun) -> RunFolder:
     return run
 
 
+@pytest.mark.timeout(300)
 def test_two_nodes_equal_one(two_nodes: RunFolder, new_run: NewRun) -> None:
     """One node with two processes: to the bit. One process: the same sums in another order."""
     two_processes, one_process = new_run("two_processes"), new_run("one_process")
@@ -116,6 +123,7 @@ def test_two_nodes_equal_one(two_nodes: RunFolder, new_run: NewRun) -> None:
     assert len(list(two_nodes.logs.iterdir())) == 1, "more than one node logged"
 
 
+@pytest.mark.timeout(500)
 def test_a_killed_node_stops_the_other_and_the_run_goes_on_from_the_last_sharded_checkpoint(
     two_nodes: RunFolder, new_run: NewRun
 ) -> None:
@@ -131,12 +139,29 @@ def test_a_killed_node_stops_the_other_and_the_run_goes_on_from_the_last_sharded
     assert "Traceback" not in messages
     assert interrupted.result() is None
     assert list(interrupted.checkpoints.glob("checkpoint-3/*/__1_0.distcp")), "weights were not sharded"
+    assert_consolidates_to(interrupted, interrupted.path.with_name("folder"))
     changing = copied(interrupted, new_run("changing"))
     train_on_nodes(interrupted)
     assert_equal(two_nodes, interrupted)
     for num_ranks, until in ((3, 7), (1, 10), (2, None)):
         go_on(changing, num_ranks, until)
     assert_close(two_nodes, changing)
+
+
+def assert_consolidates_to(run: RunFolder, folder: Path) -> None:
+    """A checkpoint of two ranks becomes an ordinary folder with the weights that the ranks had."""
+    newest = newest_checkpoint(run.checkpoints)
+    assert newest is not None
+    consolidate(run, folder)
+    model = load_model(folder, dtype="bfloat16")
+    sharded = load_model(run.recipe().model.path)
+    read_sharded_weights(sharded, newest)
+    start = load_model(run.recipe().model.path).state_dict()
+    for name, weight in sharded.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight.bfloat16()), name
+        assert not torch.equal(start[name], weight), f"{name} was not read"
+    with pytest.raises(OccupiedError, match="is there already"):
+        consolidate(run, folder)
 
 
 def go_on(run: RunFolder, num_ranks: int, until: int | None) -> None:
