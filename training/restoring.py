@@ -6,6 +6,7 @@ What is here is the way between these and the ordinary files that one process, o
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -90,4 +91,6 @@ def spread_whole_moments(model: Module, optimizer: Optimizer, checkpoint: Path, 
 
 
 def _read(folder: Path, into: dict[str, Any]) -> None:
-    dcp.load(into, storage_reader=dcp.FileSystemReader(folder), no_dist=True)
+    with warnings.catch_warnings():  # it tells that it does as it was asked
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        dcp.load(into, storage_reader=dcp.FileSystemReader(folder), no_dist=True)
