@@ -52,16 +52,16 @@ def read_counters(metrics: str) -> Counters:
 
 
 def read_cache_shape(metrics: str) -> CacheShape:
-    """The cache of a /metrics text.
+    """The cache of a /metrics text, summed over its engines.
 
     Raises:
         ValueError: it is not vLLM's.
     """
-    for name, labels, _ in _samples(metrics):
-        if name == _CACHE_INFO:
-            block = int(labels["block_size"])
-            return CacheShape(block, block * int(labels["num_gpu_blocks"]))
-    raise ValueError(f"no {_CACHE_INFO} in these metrics")
+    found = [labels for name, labels, _ in _samples(metrics) if name == _CACHE_INFO]
+    if not found:
+        raise ValueError(f"no {_CACHE_INFO} in these metrics")
+    block = int(found[0]["block_size"])
+    return CacheShape(block, block * sum(int(labels["num_gpu_blocks"]) for labels in found))
 
 
 def total(readings: Iterable[Counters]) -> Counters:

@@ -61,7 +61,9 @@ class StackRun:
 
 
 @contextmanager
-def orchestrator(folder: Path, urls: Mapping[str, Sequence[str]], in_flight: int, cores: Cores) -> Iterator[Api]:
+def orchestrator(
+    folder: Path, urls: Mapping[str, Sequence[str]], in_flight: int, cores: Cores, **worker_settings: str
+) -> Iterator[Api]:
     """The orchestrator's processes on the client's cores; `urls` are the engines', by role."""
     with ExitStack() as ending, pinned_to(cores.client):
         redis = RedisServer(folder / "redis")
@@ -71,7 +73,7 @@ def orchestrator(folder: Path, urls: Mapping[str, Sequence[str]], in_flight: int
         writer = writer_process(folder, redis.url, log_level="WARNING")
         simulators, respondents = (",".join(urls[role]) for role in (USER, ASSISTANT))
         worker = worker_process(
-            folder, redis.url, simulators, respondents, max_in_flight=in_flight, log_level="WARNING"
+            folder, redis.url, simulators, respondents, max_in_flight=in_flight, log_level="WARNING", **worker_settings
         )
         for process in (api, writer, worker):
             ending.callback(process.end)

@@ -30,11 +30,12 @@ from platolm.dyadic import IGNORE_INDEX, PROFILES, Composed, compose, cut_after_
 from platolm.jsonlines import read_json_records
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.data import DataReport, PreparedRows
+from training.devices import Devices
 from training.recipes import DEMO_BASE_FOLDER
 from training.recipes.recipe import Batch, Data, Evaluation, Memory, Model, Optimizer, Recipe, Schedule, Side
 from training.run_folder import RunFolder
 from training.steps import MicroBatch
-from training.train import Devices, build_trainer
+from training.train import build_trainer
 
 DEVICE_BATCH = 4
 LOSS_TOLERANCE = 1e-5

@@ -36,6 +36,7 @@ from benchmarks.steps import as_dataset
 from platolm.dyadic import IGNORE_INDEX, Composed
 from platolm.tokenizer import load_tokenizer
 from training.data import DataReport, PreparedRows
+from training.devices import Devices
 from training.recipes import DEMO_BASE_FOLDER
 from training.recipes.overrides import with_overrides
 from training.recipes.recipe import (
@@ -51,7 +52,7 @@ from training.recipes.recipe import (
     Side,
 )
 from training.run_folder import RunFolder
-from training.train import Devices, build_trainer
+from training.train import build_trainer
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "base": (),

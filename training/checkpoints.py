@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
 
 from platolm.errors import OutputError
+from training.devices import lost_peer
 
 _COMPLETE = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -70,7 +72,10 @@ def saving(checkpoint: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save says RuntimeError for a full disk
+    # For a full disk torch.save says RuntimeError; a sharded save has an error of its own, which is no Exception.
+    except (OSError, SafetensorError, RuntimeError, CheckpointException) as error:
+        if lost_peer(error) is not None:
+            raise
         shutil.rmtree(checkpoint, ignore_errors=True)
         raise OutputError(
             f"{checkpoint} could not be written ({_first_line(error)}); {what_is_kept(checkpoint.parent)}; "

@@ -89,6 +89,15 @@ def train(
     rendezvous: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where they meet: an address of node 0.", show_default=False)
     ] = None,
+    peer_timeout: Annotated[
+        int | None,
+        typer.Option(
+            min=10,
+            metavar="SECONDS",
+            help="A process that the others wait for so long counts as gone, and the run stops. Default: 1800.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune a model on dialogues, with the loss on one side's turns.
 
@@ -114,6 +123,7 @@ def train(
         num_nodes=nodes,
         node_rank=node_rank,
         rendezvous=rendezvous,
+        peer_timeout_s=peer_timeout,
         num_visible_gpus=_num_visible_gpus,
     )
     code = _start(resolved, out or default_folder(resolved.name, time.localtime()), placement, fresh=fresh)

@@ -22,6 +22,7 @@ from platolm.cli.console import print_notice
 from platolm.errors import InputError, OccupiedError
 from platolm.held import held
 from platolm.stack.child import ChildProcess, Command
+from training.devices import PEER_TIMEOUT
 from training.recipes.overrides import differing_keys
 from training.recipes.recipe import Recipe
 from training.run_folder import RunFolder
@@ -48,6 +49,7 @@ class Placement:
     num_nodes: int = 1
     node_rank: int = 0
     rendezvous: str = ""
+    peer_timeout_s: int | None = None
 
     @property
     def per_node(self) -> int:
@@ -74,6 +76,7 @@ def place(
     num_nodes: int = 1,
     node_rank: int = 0,
     rendezvous: str | None = None,
+    peer_timeout_s: int | None = None,
     num_visible_gpus: Callable[[], int],
 ) -> Placement:
     """What the command line asks for, checked against what is there.
@@ -84,6 +87,7 @@ def place(
         num_nodes: machines that take part.
         node_rank: which of them this is, from 0.
         rendezvous: HOST:PORT of node 0, for several nodes.
+        peer_timeout_s: a process that is waited for so long counts as gone; None: the trainer's own limit.
         num_visible_gpus: asked only where it matters; it may be slow.
 
     Raises:
@@ -100,7 +104,7 @@ def place(
         num_gpus = num_there if gpus == "auto" else int(gpus)
         if num_gpus > num_there:
             raise InputError(f"--gpus {num_gpus}, but {num_there} are visible here")
-    return Placement(num_gpus, processes or 1, num_nodes, node_rank, rendezvous or "")
+    return Placement(num_gpus, processes or 1, num_nodes, node_rank, rendezvous or "", peer_timeout_s)
 
 
 def plan_launch(
@@ -177,13 +181,15 @@ def exit_code_of(codes: Iterable[int]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """torchrun with these arguments; its exit code is the ranks' own."""
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.ERROR)  # what torchrun has to say comes in one line below
+    arguments = parse_args(list(argv))
     try:
-        run(parse_args(list(argv)))  # type: ignore[no-untyped-call]
+        run(arguments)  # type: ignore[no-untyped-call]
     except SignalException:
         return EXIT_STOPPED  # torchrun has passed the signal on, and waited until every rank was gone
     except ChildFailedError as error:
@@ -192,7 +198,17 @@ def main(argv: Sequence[str]) -> int:
         if code != EXIT_STOPPED:
             print_notice(f"rank {rank} failed first: {_ending(failure.exitcode)}")
         return code
+    except DistError as error:  # the store of node 0: never there, or gone
+        print_notice(
+            f"node 0 does not answer at {arguments.master_addr}:{arguments.master_port} ({_first_line(error)}): give "
+            "every machine its command again"
+        )
+        return EXIT_FAILED
     return EXIT_DONE
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _ending(code: int) -> str:
@@ -221,6 +237,8 @@ def _environment(placement: Placement, num_cores: int, environ: Mapping[str, str
         env["CUDA_VISIBLE_DEVICES"] = ""
     elif placement.per_node == 1:  # transformers would spread one process over all it sees
         env["CUDA_VISIBLE_DEVICES"] = environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    if placement.peer_timeout_s is not None:
+        env[PEER_TIMEOUT] = str(placement.peer_timeout_s)
     if placement.per_node > 1:
         env["OMP_NUM_THREADS"] = environ.get("OMP_NUM_THREADS", str(max(1, num_cores // placement.per_node)))
     return env

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +69,41 @@ def load_model(source: str | Path, *, dtype: str = "float32", attention: str = "
     return model
 
 
+def empty_model(source: str | Path, *, dtype: str, attention: str) -> PreTrainedModel:
+    """A causal language model of a folder or the hub whose parameters are reserved and never written: nothing is read,
+    and no memory is taken until somebody writes. Its buffers are as they are.
+
+    Raises:
+        InputError: nothing of that name, or no causal language model.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(source)
+        with _on_meta():
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=dtype, attn_implementation=attention
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{source}: no causal language model there ({_first_line(error)})") from error
+    _reserve(model)
+    return model
+
+
 def model_to_train(
-    settings: Model, memory: Memory, tokenizer: HubTokenizer, *, attention: str, pad_id: int, seed: int
+    settings: Model,
+    memory: Memory,
+    tokenizer: HubTokenizer,
+    *,
+    attention: str,
+    pad_id: int,
+    seed: int,
+    without_weights: bool = False,
 ) -> PreTrainedModel:
     """The recipe's model, its embedding as large as the tokenizer needs, in training's own settings.
+
+    Args:
+        without_weights: another rank sends them; of a folder's or the hub's model nothing is loaded then.
 
     Raises:
         InputError: no such model, or its vocabulary is too small.
@@ -86,7 +118,9 @@ def model_to_train(
             dtype=memory.weights,
             attention=attention,
         )
-    else:
+    elif without_weights and not settings.grow_vocabulary:
+        model = empty_model(settings.path, dtype=memory.weights, attention=attention)
+    else:  # growing an embedding looks at its weights
         model = load_model(settings.path, dtype=memory.weights, attention=attention)
     fit_vocabulary(model, tokenizer, grow=settings.grow_vocabulary)
     model.config.use_cache = False
@@ -146,6 +180,25 @@ def lora_config(settings: Lora) -> LoraConfig:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+
+
+def _on_meta() -> AbstractContextManager[None]:
+    """While inside, modules are made with their parameters on the meta device."""
+    from accelerate import init_empty_weights  # type: ignore[import-untyped]
+
+    context: AbstractContextManager[None] = init_empty_weights(include_buffers=False)
+    return context
+
+
+def _reserve(model: PreTrainedModel) -> None:
+    """Parameters of the meta device get an address each, by which accelerate tells them apart."""
+    import torch
+
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            reserved = torch.empty_like(parameter, device="cpu")
+            setattr(module, name, torch.nn.Parameter(reserved, requires_grad=parameter.requires_grad))
+    model.tie_weights()
 
 
 def _first_line(error: Exception) -> Any:

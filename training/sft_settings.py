@@ -10,6 +10,7 @@ import torch
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from trl.trainer.sft_config import SFTConfig
 
+from training.devices import Devices
 from training.recipes.recipe import Recipe
 from training.steps import Layout
 
@@ -19,7 +20,7 @@ def sft_config(
     output: Path,
     *,
     num_steps: int,
-    num_devices: int,
+    devices: Devices,
     layer_classes: list[str],
     evaluates: bool,
 ) -> SFTConfig:
@@ -39,7 +40,8 @@ def sft_config(
         bf16=recipe.memory.bf16 and recipe.memory.weights == "float32",
         tf32=on_gpu or None,
         use_cpu=not on_gpu,
-        ddp_backend="gloo" if num_devices > 1 and not on_gpu else None,
+        ddp_backend="gloo" if devices.number > 1 and not on_gpu else None,
+        ddp_timeout=devices.peer_timeout_s,
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -61,7 +63,7 @@ def sft_config(
         report_to=["wandb"] if recipe.evaluation.wandb else "none",
         seed=recipe.seed,
         **_checkpointing(recipe),
-        **_sharding(recipe, num_devices, layer_classes),
+        **_sharding(recipe, devices.number, layer_classes),
     )
 
 

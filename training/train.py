@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,14 +18,15 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from platolm.cli.console import print_error
+from platolm.cli.console import EXIT_FAILURE, print_error
 from platolm.dyadic import PROFILES
-from platolm.errors import PlatoLMError
+from platolm.errors import PlatoLMError, TrainingError
 from platolm.tokenizer import HubTokenizer, load_tokenizer
 from training.batches import Cut, RowSource, RowTensors, StepDataset
 from training.blending import keep_best_blend, start_of_adapters
-from training.checkpoints import newest_checkpoint, remove_torn
+from training.checkpoints import newest_checkpoint, remove_torn, what_is_kept
 from training.data import PreparedRows, prepare
+from training.devices import Devices, lost_peer
 from training.dropout import residual_dropout
 from training.export import export, pad_id_of
 from training.flops import ModelFlops, Throughput, peak_flops_here
@@ -35,7 +34,7 @@ from training.models import attention_for, compile_layers, layer_classes, load_m
 from training.recipes.recipe import Recipe
 from training.run_card import run_card
 from training.run_folder import RunFolder
-from training.sft_settings import layout_of, sft_config
+from training.sft_settings import is_sharded, layout_of, sft_config
 from training.steps import StepPlan
 from training.stopping import Stopped, StopSignal
 from training.trainer import MaskedTrainer
@@ -45,23 +44,6 @@ if TYPE_CHECKING:
     from transformers.trainer_callback import TrainerState
 
 EXIT_STOPPED = 143
-
-
-@dataclass(frozen=True)
-class Devices:
-    """Which of how many processes this is; each has one device."""
-
-    number: int
-    rank: int
-
-    @classmethod
-    def from_environment(cls) -> Devices:
-        """As torchrun says; alone without it."""
-        return cls(int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
-
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
 
 
 def train(folder: RunFolder, devices: Devices, callbacks: Sequence[TrainerCallback] = ()) -> dict[str, Any]:
@@ -79,7 +61,7 @@ def train(folder: RunFolder, devices: Devices, callbacks: Sequence[TrainerCallba
         folder.write_data_report(rows.report.as_json())
         remove_torn(folder.checkpoints)
     trainer = build_trainer(recipe, rows, tokenizer, folder, devices, callbacks)
-    checkpoint = newest_checkpoint(folder.checkpoints)
+    checkpoint = devices.agreed(newest_checkpoint(folder.checkpoints))
     trainer.args.eval_on_start = trainer.args.eval_on_start and checkpoint is None
     model = cast(PreTrainedModel, trainer.model)
     with residual_dropout(model, recipe.model.residual_dropout):
@@ -113,7 +95,15 @@ def build_trainer(
         InputError: there is no such model, or its vocabulary is smaller than the tokenizer's.
     """
     pad_id, attention = pad_id_of(tokenizer), attention_for(recipe.model)
-    model = model_to_train(recipe.model, recipe.memory, tokenizer, attention=attention, pad_id=pad_id, seed=recipe.seed)
+    model = model_to_train(
+        recipe.model,
+        recipe.memory,
+        tokenizer,
+        attention=attention,
+        pad_id=pad_id,
+        seed=recipe.seed,
+        without_weights=is_sharded(recipe, devices.number) and not devices.is_first,
+    )
     if recipe.memory.compile:
         compile_layers(model)
     source, held_out = RowSource(rows.train), RowSource(rows.held_out)
@@ -130,7 +120,7 @@ def build_trainer(
         recipe,
         folder.checkpoints,
         num_steps=len(plan),
-        num_devices=devices.number,
+        devices=devices,
         layer_classes=layer_classes(model),
         evaluates=len(held_out) > 0,
     )
@@ -240,10 +230,27 @@ def main(run_folder: Path) -> int:
         return EXIT_STOPPED
     except PlatoLMError as error:
         return print_error(error)
+    except (RuntimeError, ValueError) as error:  # what collectives raise
+        reason = lost_peer(error) if Devices.from_environment().number > 1 else None
+        if reason is None:
+            raise
+        return _left_alone(RunFolder(run_folder), reason)
     finally:
         if is_initialized():
             destroy_process_group()
     return 0
+
+
+def _left_alone(folder: RunFolder, reason: str) -> int:
+    """Say from where the run goes on, once a machine: what a rank knows that waited for one that is gone."""
+    if Devices.from_environment().is_first_here:
+        print_error(
+            TrainingError(
+                f"another process of this run is gone ({reason}); {what_is_kept(folder.checkpoints)}; to go on, give "
+                "every machine its command again"
+            )
+        )
+    return EXIT_FAILURE
 
 
 if __name__ == "__main__":

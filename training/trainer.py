@@ -16,6 +16,7 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
+from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_utils import rotate_checkpoints
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -27,6 +28,13 @@ from training.flops import Throughput
 from training.loss import CompactedHead, full_logits, labels_at, nats
 from training.optimizer import new_optimizer
 from training.recipes.recipe import Recipe
+from training.restoring import (
+    is_sharded_checkpoint,
+    read_sharded_moments,
+    read_sharded_weights,
+    spread_whole_moments,
+    spread_whole_weights,
+)
 
 _SHOWN_TURNS = 8
 _COUNTED = ("positions", "targets", "turns")
@@ -56,6 +64,10 @@ class MaskedTrainer(SFTTrainer):
         if self.args.fsdp_plugin_args is not None and not self.is_fsdp_enabled:
             shard_on_cpu(self.accelerator, FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args))
             self.is_fsdp_enabled = True
+        if self.is_fsdp_enabled:
+            # The first rank's weights are sent to all, parameter by parameter: only it has loaded them. As a setting of
+            # the trainer's it would be an environment variable, by which every later loading comes out empty too.
+            self.accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = True
 
     # The plan's steps instead of the trainer's batches.
 
@@ -194,6 +206,36 @@ class MaskedTrainer(SFTTrainer):
                 str(self._folder), self._recipe.evaluation.keep_checkpoints, self.state.best_model_checkpoint
             )
         self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Module | None = None) -> None:
+        checkpoint = Path(resume_from_checkpoint)
+        if not self._is_of_other_sharding(checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
+        elif self.is_fsdp_enabled:
+            spread_whole_weights(model or self.model, checkpoint, is_first=self.args.process_index == 0)
+        else:
+            read_sharded_weights(self.accelerator.unwrap_model(model or self.model), checkpoint)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self._is_of_other_sharding(Path(checkpoint)):
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
+            return
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        if self.is_fsdp_enabled:
+            spread_whole_moments(self.model, optimizer, Path(checkpoint), is_first=self.args.process_index == 0)
+        else:
+            read_sharded_moments(self.accelerator.unwrap_model(self.model), optimizer, Path(checkpoint))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+
+    def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint
+        if best is not None and self._is_of_other_sharding(Path(best)):
+            self._load_from_checkpoint(best)
+        else:
+            super()._load_best_model()  # type: ignore[no-untyped-call]
+
+    def _is_of_other_sharding(self, checkpoint: Path) -> bool:
+        return is_sharded_checkpoint(checkpoint) != self.is_fsdp_enabled
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """A tied head is not in the file, and not missing."""

@@ -32,6 +32,8 @@ UP_EPILOG = """Examples:
     platolm up --simulator-model runs/socratic --respondent-model runs/platolm --data-dir /data/platolm
 
     platolm up --shared-engine --base-model BASE --simulator-model runs/s/adapter --respondent-model runs/p/adapter
+
+    platolm up --simulator-model org/socratic-70b --simulator-engine-url http://gpu-1:8000/v1
 """
 
 _COLOURS = {
@@ -56,6 +58,13 @@ def up(
     base_model: Annotated[
         str | None,
         typer.Option(help="With --shared-engine: the base that the adapters were trained on. [default: the demo's]"),
+    ] = None,
+    simulator_engine_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Its engine is this vLLM server or router, instead of one started here."),
+    ] = None,
+    respondent_engine_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The respondent's engine, likewise.")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Runs, datasets and Redis's files. [default: data]")] = None,
     log_dir: Annotated[

@@ -138,7 +138,10 @@ def _model(settings: LocalStackSettings, field_name: str) -> str:
 
 
 def _engine(settings: LocalStackSettings, name: str, threads: int) -> dict[str, Any]:
-    """Settings of a server that starts an engine of its own."""
+    """Settings of a server that starts an engine of its own, or asks the one that was named."""
+    elsewhere = getattr(settings, f"{name}_engine_url")
+    if elsewhere is not None:
+        return {"ENGINE_URL": elsewhere}
     return {
         "ENGINE_PORT": getattr(settings, f"{name}_engine_port"),
         "ENGINE_LOG": settings.logs / f"{name}-engine.log",
@@ -247,7 +250,8 @@ def _engines_of_worker(settings: LocalStackSettings) -> dict[str, str]:
 
 
 def _engine_url(settings: LocalStackSettings, name: str) -> str:
-    return f"http://{HOST}:{getattr(settings, f'{name}_engine_port')}/v1"
+    elsewhere: str | None = getattr(settings, f"{name}_engine_url")
+    return elsewhere or f"http://{HOST}:{getattr(settings, f'{name}_engine_port')}/v1"
 
 
 def _redis_dir(settings: LocalStackSettings) -> Path:

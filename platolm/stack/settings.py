@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from platolm.stack.demo import demo_adapter, demo_model
@@ -56,6 +56,10 @@ class LocalStackSettings(BaseSettings):
     respondent_model: str | None = Field(
         default_factory=_demo_side("platolm"), description="model folder or hub name; default: the demo model"
     )
+    simulator_engine_url: str | None = Field(
+        None, description="the simulator's engine is this one (http://host:8000/v1) instead of one started here"
+    )
+    respondent_engine_url: str | None = Field(None, description="the respondent's, likewise")
     data_dir: Path = Field(Path("data"), description="runs, datasets and Redis's files")
     log_dir: Path | None = Field(None, description="the processes' logs; default: logs in the data folder")
     kv_cache_gib: int = Field(
@@ -84,6 +88,19 @@ class LocalStackSettings(BaseSettings):
         if "base_model" in self.model_fields_set and not self.shared_engine:
             raise ValueError("--base-model is the base of the adapters of --shared-engine: give both or neither")
         return self
+
+    @model_validator(mode="after")
+    def _engine_is_shared_or_elsewhere(self) -> Self:
+        if self.shared_engine and (self.simulator_engine_url or self.respondent_engine_url):
+            raise ValueError("--shared-engine starts one engine here: leave the engines' URLs away, or it")
+        return self
+
+    @field_validator("simulator_engine_url", "respondent_engine_url")
+    @classmethod
+    def _engine_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("an engine URL begins with http:// or https://")
+        return url.rstrip("/").removesuffix("/v1") + "/v1" if url else None
 
     @property
     def logs(self) -> Path:

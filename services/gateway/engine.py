@@ -60,7 +60,11 @@ def engine_command(settings: GatewaySettings, build: EngineBuild) -> Command:
 
 
 def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
-    """The engine's command line."""
+    """The engine's command line.
+
+    Raises:
+        StartError: an option that this build does not have.
+    """
     on_cpu = build is EngineBuild.CPU
     argv = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     argv += ["--model", _required_model(settings), "--served-model-name", settings.served_model_name]
@@ -77,11 +81,14 @@ def engine_argv(settings: GatewaySettings, build: EngineBuild) -> list[str]:
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     if on_cpu:
+        if settings.chunked_prefill:
+            raise StartError("without a GPU there is no chunked prefill: take --chunked-prefill away", exit_code=MISUSE)
         # A prefill in pieces needs a sampling generator whose offset can be set back. Torch's CPU generator has none:
         # one seeded request in a burst of prompts would end the whole engine ("CPU Generator does not use offset").
         argv += ["--enforce-eager", "--no-enable-chunked-prefill"]
     else:
         argv += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+    argv += settings.option_flags()
     return argv + shlex.split(settings.engine_args)
 
 

@@ -10,13 +10,13 @@ from pydantic_settings import SettingsConfigDict
 
 from platolm import simulators
 from platolm.dyadic import PLATOLM, SOCRATIC
-from services.secret_files import SecretFileSettings
+from services.gateway.engine_options import EngineOptions
 
 MIN_KEY_LENGTH = 8
 _PLACEHOLDERS = ("change", "placeholder", "example", "your-", "your_", "secret", "password", "xxxx", "todo", "<")
 
 
-class GatewaySettings(SecretFileSettings):
+class GatewaySettings(EngineOptions):
     """One model server: what it serves, where it listens, the engine behind it.
 
     The field descriptions are the settings reference and the text of `--help`. An empty variable is as good as none, so
@@ -40,7 +40,7 @@ class GatewaySettings(SecretFileSettings):
         None, description="use the vLLM server that runs at this URL (http://host:port/v1) instead of starting one"
     )
     engine_api_key: SecretStr | None = Field(None, description="key of the engine at engine_url, if it wants one")
-    engine_args: str = Field("", description="further vLLM flags, as one string: '--tensor-parallel-size 2'")
+    engine_args: str = Field("", description="further vLLM flags, as one string: '--pipeline-parallel-size 2'")
     engine_log: Path | None = Field(None, description="the engine's log file; default: in the temporary folder")
     engine_threads: int | None = Field(
         None, ge=1, description="CPU build: threads of the engine (OMP_NUM_THREADS); default: all cores but one"
@@ -99,6 +99,13 @@ class GatewaySettings(SecretFileSettings):
     def _two_ports(self) -> Self:
         if self.engine_url is None and self.port == self.engine_port:
             raise ValueError(f"port and engine_port are both {self.port}")
+        return self
+
+    @model_validator(mode="after")
+    def _options_have_an_engine(self) -> Self:
+        if self.engine_url is not None and self.given_options:
+            named = ", ".join(self.given_options)
+            raise ValueError(f"{named}: for an engine that is started here; the one at engine_url has its own settings")
         return self
 
     @property

@@ -40,3 +40,22 @@ def test_dashboard_measures_what_viewers_cost_and_what_they_hear(tmp_path: Path)
     assert 0 < result.figure < 1
     utterances_per_s, heard_per_s = (float(result.details[name]) for name in ("utterances/s", "heard by a viewer, 1/s"))
     assert heard_per_s == pytest.approx(utterances_per_s, rel=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_loop_gpu_runs_two_real_models_to_the_end_of_their_conversations(tmp_path: Path) -> None:
+    """The demo pair without a GPU: that the command works, and nothing of speed."""
+    path = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "benchmarks.loop_gpu", "--conversations", "6", "--in-flight", "6"]
+    small = ["--context-tokens", "512", "--max-tokens", "48", "--max-turns", "8"]
+
+    done = subprocess.run([*command, *small, "--json", str(path)], capture_output=True, text=True, timeout=380)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    (result,) = read_results(path)
+    assert (result.benchmark, result.unit, result.details["conversations"]) == ("loop_gpu", "conversations/h", 6)
+    assert result.name.endswith("no GPU")
+    assert result.figure > 0
+    assert 0 < float(result.details["share cached"]) < 1
+    assert float(result.details["made, tokens/s"]) >= float(result.details["generated tokens/s"]) > 0

@@ -17,9 +17,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from platolm.cli.console import print_error
 from platolm.errors import PlatoLMError
+from training.devices import Devices
 from training.run_folder import RunFolder
 from training.stopping import Stopped, StopSignal
-from training.train import EXIT_STOPPED, Devices, train
+from training.train import EXIT_STOPPED, train
 
 
 class KeepGradients(TrainerCallback):

@@ -32,6 +32,38 @@ def test_several_cores_behind_one_address_are_summed_and_their_shares_averaged()
     assert read_engine_metrics(ONE_ENGINE + other) == EngineReading(2 * 16 * 8192, 16, 2_469_000.0, 7, 4, 0.5)
 
 
+DATA_PARALLEL = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="org/model"} 12.0
+vllm:num_requests_running{engine="1",model_name="org/model"} 9.0
+vllm:num_requests_running{engine="2",model_name="org/model"} 0.0
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="org/model"} 4.0
+vllm:num_requests_waiting{engine="1",model_name="org/model"} 0.0
+vllm:num_requests_waiting{engine="2",model_name="org/model"} 1.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="org/model"} 0.9
+vllm:kv_cache_usage_perc{engine="1",model_name="org/model"} 0.6
+vllm:kv_cache_usage_perc{engine="2",model_name="org/model"} 0.0
+# TYPE vllm:iteration_tokens_total histogram
+vllm:iteration_tokens_total_count{engine="0",model_name="org/model"} 100.0
+vllm:iteration_tokens_total_count{engine="1",model_name="org/model"} 80.0
+vllm:iteration_tokens_total_count{engine="2",model_name="org/model"} 5.0
+# TYPE vllm:cache_config_info gauge
+vllm:cache_config_info{block_size="16",cache_dtype="fp8",engine="0",num_gpu_blocks="5000"} 1.0
+vllm:cache_config_info{block_size="16",cache_dtype="fp8",engine="1",num_gpu_blocks="5000"} 1.0
+vllm:cache_config_info{block_size="16",cache_dtype="fp8",engine="2",num_gpu_blocks="4990"} 1.0
+"""
+"""A data-parallel engine of three copies: a line for each, told apart by the label `engine`; written by hand."""
+
+
+def test_a_data_parallel_engine_has_what_all_its_copies_have() -> None:
+    assert read_engine_metrics(DATA_PARALLEL) == EngineReading(
+        kv_tokens=16 * (5000 + 5000 + 4990), block_size=16, iterations=185.0, running=21, waiting=5, kv_used=0.5
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -128,3 +128,29 @@ def test_a_missing_model_names_its_flag() -> None:
 def test_one_port_twice() -> None:
     with pytest.raises(ValidationError, match="8001"):
         LocalStackSettings(api_port=8001)
+
+
+def test_an_engine_elsewhere_is_asked_by_gateway_and_worker_and_not_started(tmp_path: Path) -> None:
+    settings = LocalStackSettings(data_dir=tmp_path, respondent_engine_url="https://gpu.example/llm/v1/")
+    by_name = {process.name: process for process in plan(settings, num_cores=4)}
+    respondent = by_name["respondent"]
+    assert respondent.env["PLATOLM_RESPONDENT_ENGINE_URL"] == "https://gpu.example/llm/v1"
+    assert "PLATOLM_RESPONDENT_ENGINE_PORT" not in respondent.env
+    assert "--respondent-engine-port" not in respondent.ports
+    assert by_name["worker"].env["PLATOLM_WORKER_RESPONDENT_URLS"] == "https://gpu.example/llm/v1"
+    assert "PLATOLM_SIMULATOR_ENGINE_URL" not in by_name["simulator"].env
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"respondent_engine_url": "gpu-1:8000"}, "begins with http"),
+        (
+            {"simulator_engine_url": "http://gpu-1:8000", "shared_engine": True},
+            "--shared-engine starts one engine here",
+        ),
+    ],
+)
+def test_an_engine_url_that_cannot_be_meant_is_refused(given: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        LocalStackSettings.model_validate(given)

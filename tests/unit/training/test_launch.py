@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from platolm.errors import InputError, OccupiedError
+from tests.redis_server import free_port
 from training.launch import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -162,6 +163,25 @@ def test_several_nodes_meet_at_the_rendezvous() -> None:
         *("--nnodes", "2", "--node-rank", "1", "--master-addr", "[::1]", "--master-port", "29500"),
         *("--nproc-per-node", "1"),
     )
+
+
+def test_the_ranks_are_told_how_long_another_may_be_silent() -> None:
+    placement = place("0", 2, peer_timeout_s=90, num_visible_gpus=lambda: 0)
+    assert planned(placement).env["PLATOLM_TRAIN_PEER_TIMEOUT_S"] == "90"
+    assert "PLATOLM_TRAIN_PEER_TIMEOUT_S" not in planned(Placement(num_processes=2)).env
+
+
+def test_a_node_0_that_is_not_there_is_told_in_one_line() -> None:
+    argv = ["--nnodes", "2", "--node-rank", "1", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    done = subprocess.run(
+        [sys.executable, "-m", "training.launch", *argv, "--rdzv-conf", "timeout=1", "-m", "stand_in_rank"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == EXIT_FAILED
+    assert "node 0 does not answer at 127.0.0.1:" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_muon_runs_in_one_process() -> None:
