@@ -134,7 +134,9 @@ def test_scaled_objects_and_ingresses_name_what_there_is(build: Build) -> None:
     for scaled in build.of_kind("ScaledObject"):
         target = scaled["spec"]["scaleTargetRef"]
         assert target["kind"] in WORKLOADS
-        assert "replicas" not in build.named(target["kind"], target["name"])["spec"], "each apply would undo the scaling"
+        assert "replicas" not in build.named(target["kind"], target["name"])["spec"], (
+            "each apply would undo the scaling"
+        )
     for ingress in build.of_kind("Ingress"):
         hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
         assert [host for tls in ingress["spec"]["tls"] for host in tls["hosts"]] == hosts
