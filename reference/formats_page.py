@@ -26,8 +26,8 @@ Files and records that this project reads and writes. `platolm run --show` print
 `GET /openapi.json` of the [API](http-api.md) has the same as JSON schemas."""
 
 SPEC = """\
-YAML or JSON. Fields that are left out have their defaults, unknown ones are refused, and every mistake is named at once with
-its line. `seeds` of a file that `platolm run` reads names the seed file, by its path from there."""
+YAML or JSON. Fields that are left out have their defaults, unknown ones are refused, and every mistake is named at
+once with its line. `seeds` of a file that `platolm run` reads names the seed file, by its path from there."""
 
 SEEDS = f"""\
 JSON lines or one JSON list, plain, gzip or zstd. Of a record
@@ -39,8 +39,8 @@ JSON lines or one JSON list, plain, gzip or zstd. Of a record
 Over HTTP a seed has these fields, of which its mode needs some:"""
 
 RECORDS = """\
-A line of `sharegpt.jsonl`, and of a segment in `segments/` (JSON lines in zstd, or Parquet). `turns` has as many entries as
-`conversations`, each about the utterance at the same position."""
+A line of `sharegpt.jsonl`, and of a segment in `segments/` (JSON lines in zstd, or Parquet). `turns` has as many
+entries as `conversations`, each about the utterance at the same position."""
 
 MANIFEST = """\
 `manifest/00000001.json` and so on, without gaps: a segment counts when the manifest names it."""
@@ -48,7 +48,8 @@ MANIFEST = """\
 MARKS = "`marks/00000012.json`: what a person thinks of conversation 12."
 
 APIS = """\
-The operator's file of [chat APIs](outside-apis.md#the-operators-file): `apis`, by names of the operator's own, each with"""
+The operator's file of [chat APIs](outside-apis.md#the-operators-file): `apis`, by names of the operator's own, each
+with"""
 
 
 def formats_page() -> str:

@@ -23,15 +23,15 @@ _JSON = "application/json"
 _OF_FASTAPI = ("HTTPValidationError", "ValidationError")
 
 ABOUT = """\
-Every route, what it takes and what it gives. The same as OpenAPI: `/openapi.json` of each process; to try them out, `/docs` of
-the orchestrator. How to use them: [the orchestrator's API](api.md), [talks](dialogues.md), [agent testing](agent-testing.md).
+Every route, what it takes and what it gives. The same as OpenAPI: `/openapi.json` of each process; for people: `/docs`
+of the orchestrator. How to use them: [the orchestrator's API](api.md), [talks](dialogues.md),
+[agent testing](agent-testing.md).
 
-Refusals of the orchestrator are `{"detail": …}`, those of the model servers OpenAI's `{"error": {…}}`. Where keys are set,
-every request but those to `/healthz` and `/readyz` carries `Authorization: Bearer KEY`."""
+Refusals of the orchestrator are `{"detail": …}`, those of the model servers OpenAI's `{"error": {…}}`. Where keys are
+set, every request but those to `/healthz` and `/readyz` carries `Authorization: Bearer KEY`."""
 
 ABOUT_MODEL_SERVERS = """\
-Simulator and respondent have the same routes; `/generate` is the simulator's alone. Fields of `/v1/completions` that are not
-named here go to the engine as they are."""
+Simulator and respondent have the same routes; `/generate` is the simulator's alone."""
 
 
 def http_page() -> str:

@@ -32,7 +32,7 @@ def kind_of(schema: Schema, link: Link = code) -> str:
     for key in ("anyOf", "oneOf"):
         if key in schema:
             kinds = [kind_of(one, link) for one in schema[key]]
-            return " or ".join(dict.fromkeys(kind for kind in kinds if kind))
+            return " or ".join(dict.fromkeys(kinds))
     if "enum" in schema:
         return ", ".join(code(str(value)) for value in schema["enum"])
     if "const" in schema:
@@ -102,7 +102,7 @@ def answer_table(schema: Schema, link: Link = code) -> str:
 
 
 def named_in(schema: Schema, definitions: Mapping[str, Schema]) -> list[str]:
-    """The definitions that a schema refers to, and those that they refer to, in the order in which a reader meets them."""
+    """The definitions that a schema refers to, directly or not, in the order in which a reader meets them."""
     found: dict[str, None] = {}
 
     def look(part: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -52,10 +52,10 @@ MEANINGS = {
 """What a field means whose class does not say so."""
 
 ABOUT = f"""\
-Each process reads its settings from the environment, under a prefix of its own; model servers and `platolm up` take them as
-flags too, which count more. Lists are separated by commas. A secret may lie in a file instead: in the folder that
-`{SECRETS_FOLDER}` names, under the variable's name in lower case. A wrong value ends the process at its start, with the
-variable's name and what is wrong.
+Each process reads its settings from the environment, under a prefix of its own; model servers and `platolm up` take
+them as flags too, which count more. Lists are separated by commas. A secret may lie in a file instead: in the folder
+that `{SECRETS_FOLDER}` names, under the variable's name in lower case. A wrong value ends the process at its start,
+with the variable's name and what is wrong.
 
 What a *run* is asked for is in its spec: [formats](formats.md#run-spec). What Compose passes on is in
 [`.env.example`](../.env.example)."""
@@ -85,18 +85,14 @@ def variable_of(kind: type[BaseSettings], field: str) -> str:
 def command_variables() -> dict[str, set[str]]:
     """Environment variables that options of `platolm` are read from, each with the commands that have it."""
     found: dict[str, set[str]] = {}
-    for path, command in walk(typer.main.get_command(app), "platolm"):
+    waiting: list[tuple[str, Any]] = [("platolm", typer.main.get_command(app))]
+    while waiting:
+        path, command = waiting.pop()
+        waiting += [(f"{path} {name}", inner) for name, inner in getattr(command, "commands", {}).items()]
         for parameter in command.params:
             if isinstance(parameter.envvar, str):
                 found.setdefault(parameter.envvar, set()).add(path)
     return found
-
-
-def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    """A command and all below it, by what one types."""
-    yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from walk(inner, f"{path} {name}")
 
 
 def _process(kind: type[BaseSettings], title: str, command: str) -> str:

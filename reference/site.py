@@ -1,4 +1,4 @@
-"""Hooks of the documentation's site: pages that lie outside docs/, whole folders in its navigation, drawings in the page.
+"""Hooks of the documentation's site: pages from outside docs/, whole folders in its navigation, drawings.
 
 MkDocs calls them by their names (`hooks` in mkdocs.yml).
 """
