@@ -73,7 +73,8 @@ def with_links(markdown: str, src_uri: str) -> str:
 def drawing(path: Path, said: str) -> str:
     """An SVG file as an element that tells what it shows."""
     svg = path.read_text(encoding="utf-8").strip()
-    return svg.replace("<svg ", f'<svg class="drawing" role="img" aria-label="{said}" ', 1)
+    svg = svg.replace("<svg ", f'<svg class="drawing" role="img" aria-label="{said}" ', 1)
+    return f'<span class="frame">{svg}</span>'
 
 
 def _expanded(entries: Any, docs: Path) -> Any:
