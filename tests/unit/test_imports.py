@@ -67,6 +67,13 @@ def test_services_do_not_import_training_or_tests() -> None:
     assert offences("services", "training", "tests", "torch", "transformers") == []
 
 
+def test_what_writes_the_references_is_imported_by_nobody() -> None:
+    assert offences("reference", "training", "tests", "torch", "transformers", "vllm") == []
+    assert [
+        line for folder in ("platolm", "services", "training", "curation") for line in offences(folder, "reference")
+    ] == []
+
+
 @pytest.mark.parametrize("service", services())
 def test_services_do_not_import_one_another(service: str) -> None:
     others = [f"services.{other}" for other in services() if other != service]
