@@ -2,8 +2,8 @@
 
 python -m services.gateway.quiet http://127.0.0.1:8011/metrics [--settle-s 10] [--timeout-s 60]
 
-The server's name gives its address to nobody by then, and workers put no new conversation there; those that it has go on
-until they end, or the time is over. Only the standard library is imported: the hook's time is part of what it waits for.
+The server's name gives its address to nobody by then, and workers put no new conversation there; those that it has go
+on until they end, or the time is over. Only the standard library is imported, so that the hook begins at once.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def wait_until_quiet(
     """Wait until the engine had nothing to do for `settle_s` on end; False: `timeout_s` was over first.
 
     Between two utterances a conversation asks nothing of this engine, and who looked its address up a moment ago may
-    still come: a moment without requests is no end. An engine that refuses to answer (OSError) has nothing to finish, one
-    that takes its time (TimeoutError) has.
+    still come: a moment without requests is no end. An engine that refuses to answer (OSError) has nothing to finish,
+    one that takes its time (TimeoutError) has.
     """
     began = quiet_since = clock()
     while True:

@@ -59,6 +59,13 @@ class Build:
         """Each workload's only container."""
         return {name: container_of(workload) for name, workload in self.workloads.items()}
 
+    @property
+    def proxy_configuration(self) -> str:
+        """What HAProxy reads."""
+        text: str
+        [text] = [found["data"]["haproxy.cfg"] for found in self.of_kind("ConfigMap") if "haproxy.cfg" in found["data"]]
+        return text
+
 
 EVERYTHING = tuple(name for name in COMPONENTS if name != "hub")
 """`hub` is part of the overlay `gpu` already."""

@@ -69,7 +69,7 @@ def test_workers_follow_the_backlog_that_the_api_tells() -> None:
     assert "platolm_backlog" in behind(query)
     assert 'platolm_run_conversations{state="in_flight"}' in behind(query), "a full worker is not one too many"
     collector = RunCollector()
-    collector.survey = Survey({state: 0 for state in RunState}, {}, 0, {})
+    collector.survey = Survey(dict.fromkeys(RunState, 0), {}, 0, {})
     assert "platolm_backlog" in {family.name for family in collector.collect()}
 
 

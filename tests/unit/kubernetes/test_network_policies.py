@@ -28,7 +28,7 @@ def told_edges(build: Build) -> set[Edge]:
         files = derived_files({API_KEY: "key", REDIS_PASSWORD: "word", GRAFANA_PASSWORD: "word"})
         urls = {name.split("_")[1]: url for name, url in files.items() if name.endswith("_redis_url")}
         found |= {(name, host_of(url), port_of(url)) for name, url in urls.items()}
-    text = build.of_kind("ConfigMap")[0]["data"]["haproxy.cfg"]
+    text = build.proxy_configuration
     asked = re.findall(r'server-template .* "\$\{(\w+)_HOST\}:(\d+)"', text)
     return found | {("proxy", side.lower(), int(port)) for side, port in asked}
 
@@ -70,8 +70,7 @@ def test_everything_else_is_denied(build: Build) -> None:
 @EACH_BUILD
 def test_who_uses_names_may_ask_for_them(build: Build) -> None:
     needing = {source for source, _, _ in edges(build)}
-    downloading = {name for name, port in ways_out(build) if port == HTTPS}
-    assert who_asks_names(build) == needing | downloading
+    assert who_asks_names(build) == needing | {name for name, _ in ways_out(build)}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every object that kustomize makes is one that a cluster takes: Kubernetes' schemas, and those of the two operators."""
+"""Every object that kustomize makes is one that a cluster takes, by the schemas of Kubernetes and of two operators."""
 
 from __future__ import annotations
 

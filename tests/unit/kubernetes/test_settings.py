@@ -90,7 +90,7 @@ def test_variables_are_settings_of_the_process(build: Build, name: str) -> None:
     assert {variable.removeprefix(prefix).lower() for variable in told} <= set(kind.model_fields)
 
 
-@pytest.mark.parametrize("build", (*BUILDS[:2], BUILDS[-1]), ids=str)
+@pytest.mark.parametrize("build", [*BUILDS[:2], BUILDS[-1]], ids=str)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_process_starts_with_them_and_listens_where_the_pod_says(
     build: Build, name: str, secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,7 +137,7 @@ def test_addresses_are_services_with_these_ports(build: Build, secrets: Path) ->
 @EACH_OVERLAY
 def test_the_proxy_is_told_the_services_whole_names(build: Build) -> None:
     told = variables_of(build, build.containers["proxy"])
-    text = build.of_kind("ConfigMap")[0]["data"]["haproxy.cfg"]
+    text = build.proxy_configuration
     assert text == (REPOSITORY / "deploy" / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")
     asked = dict(re.findall(r'server-template .* "\$\{(\w+)\}:(\d+)"', text))
     for variable, port in asked.items():
