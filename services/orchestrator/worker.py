@@ -24,6 +24,7 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.engine_client import engine_session
 from platolm.errors import MisconfiguredError, SpeakerError, SpecError
 from platolm.runs import PausedBy
+from services.gateway.errors import StartError
 from services.logs import configure_logs
 from services.orchestrator.conversations.owned import OwnedConversations
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
@@ -38,7 +39,16 @@ from services.orchestrator.health import HealthServer
 from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.replicas import ReplicaReading
 from services.orchestrator.metrics.worker import WorkerMetrics
-from services.orchestrator.queue import REDIS_AWAY, Claim, Claimed, LeaseLostError, Queue, open_redis, redis_patiently
+from services.orchestrator.queue import (
+    REDIS_AWAY,
+    Claim,
+    Claimed,
+    LeaseLostError,
+    Queue,
+    check_redis,
+    open_redis,
+    redis_patiently,
+)
 from services.orchestrator.queue.reports import REPORT_EVERY_S
 from services.orchestrator.series.reporting import worker_report
 from services.orchestrator.settings import WorkerSettings
@@ -295,9 +305,10 @@ def _leave_at_once() -> None:
 async def serve(settings: WorkerSettings) -> None:
     """Run one worker until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    redis = open_redis(settings.redis_url)
+    redis = open_redis(settings)
     session = engine_session(
         timeout_s=settings.request_timeout_s,
+        peer_timeout_s=settings.engine_peer_timeout_s,
         limit=0,  # what is in flight bounds the connections already
         api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
     )
@@ -362,7 +373,11 @@ def main(
     configure_logs(settings.log_level, service="worker")
     arm(settings.crash_at)
     try:
+        check_redis(settings)
         uvloop.run(serve(settings))
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
     except SpecError as error:
         for problem in error.problems:
             print(f"error: {error.source}: {problem}", file=sys.stderr)
