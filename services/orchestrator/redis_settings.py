@@ -38,9 +38,7 @@ class RedisSettings(BaseSettings):
     )
     redis_master: str = Field("mymaster", min_length=1, description="with sentinels: the master's name there")
     redis_sentinel_username: str | None = None
-    redis_sentinel_password: SecretStr | None = Field(
-        None, description="the sentinels' own; Redis' is not sent to them"
-    )
+    redis_sentinel_password: SecretStr | None = Field(None, description="the sentinels' own; they are not sent Redis'")
     redis_sentinel_tls: bool = Field(False, description="TLS to the sentinels, with the files of TLS to Redis")
     redis_timeout_s: float = Field(
         5.0, gt=0, description="to connect, and for each answer; a connection without one is given up"

@@ -114,7 +114,7 @@ class WorkerSettings(SecretFileSettings, RedisSettings, TracingSettings):
     engine_peer_timeout_s: float = Field(
         PEER_TIMEOUT_S,
         gt=0,
-        description="an engine's host that acknowledges nothing for so long is gone (TCP keepalive)",
+        description="an engine's host that acknowledges nothing for so long is gone",
     )
     engine_api_key: SecretStr | None = Field(None, description="bearer key that the engines ask for")
     hang_after_s: float = Field(

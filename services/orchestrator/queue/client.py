@@ -46,8 +46,8 @@ def check_redis(settings: RedisSettings) -> None:
     """Ask Redis once, for settings that can never work. That it is away says nothing: it may come.
 
     Raises:
-        StartError: it refuses the password or the user, its certificate is not trusted, it speaks no TLS, or no sentinel
-            knows the master; with the exit code of a misuse.
+        StartError: it refuses the password or the user, its certificate is not trusted, it speaks no TLS, or no
+            sentinel knows the master; with the exit code of a misuse.
     """
     asyncio.run(_check(settings))
 
@@ -163,7 +163,7 @@ async def _check_sentinels(settings: RedisSettings, prefix: str) -> None:
     Raises:
         StartError: some answer, and none of these knows it; or one refuses us for good.
     """
-    answered = 0
+    answered, named = 0, ", ".join(settings.redis_sentinels)
     async with _sentinels(settings) as sentinels:
         for sentinel in sentinels.sentinels:
             try:
@@ -171,15 +171,13 @@ async def _check_sentinels(settings: RedisSettings, prefix: str) -> None:
                     return
                 answered += 1
             except (RedisError, OSError) as error:
-                problem = _never(error, f"{prefix}REDIS_SENTINEL_", "")
+                problem = _never(error, prefix, "REDIS_SENTINEL_")
                 if problem is not None:
-                    raise StartError(
-                        f"sentinels {', '.join(settings.redis_sentinels)}: {problem}", exit_code=MISUSE
-                    ) from error
+                    raise StartError(f"sentinels {named}: {problem}", exit_code=MISUSE) from error
     if answered:
         raise StartError(
-            f"{answered} of the sentinels {', '.join(settings.redis_sentinels)} answered, and none knows a master "
-            f"{settings.redis_master!r}: set {prefix}REDIS_MASTER to the name in their `sentinel monitor`",
+            f"{answered} of the sentinels {named} answered, and none knows a master {settings.redis_master!r}: "
+            f"set {prefix}REDIS_MASTER to the name in their `sentinel monitor`",
             exit_code=MISUSE,
         )
 
@@ -188,13 +186,12 @@ def _never(error: BaseException, prefix: str, group: str = "REDIS_") -> str | No
     """What to do about an error that no waiting mends, or None."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message}): set {prefix}{group}CA_FILE"
+            return f"its certificate is not trusted ({cause.verify_message}): set {prefix}REDIS_CA_FILE"
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return f"TLS failed ({cause.reason}): is it a port with TLS, and does it want a certificate of this side?"
         if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
-            return (
-                f"it refuses the password or the user ({cause}): set {prefix}{group}PASSWORD, and USERNAME if need be"
-            )
+            names = f"{prefix}{group}PASSWORD, and {prefix}{group}USERNAME if need be"
+            return f"it refuses the password or the user ({cause}): set {names}"
     return None
 
 
