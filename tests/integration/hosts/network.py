@@ -32,7 +32,7 @@ class Host:
         return ("ip", "netns", "exec", self.namespace)
 
     def cut(self) -> None:
-        """Between this host and all others, as where a cable is pulled at the switch: no packet, no answer, no error."""
+        """Between this host and all others, as where a cable is pulled at the switch: no packet, no error."""
         _ip("-n", self.switch, "link", "set", self.port, "down")
 
     def heal(self) -> None:
@@ -60,7 +60,7 @@ class Host:
 
 @contextlib.contextmanager
 def network(names: Sequence[str]) -> Iterator[dict[str, Host]]:
-    """Hosts that reach one another and this machine, by name. They, and what runs in them, should end before this does."""
+    """Hosts that reach one another and this machine, by name; what runs in them has to end first."""
     tag = f"plato{os.getpid()}"
     subnet = f"198.18.{os.getpid() % 250}"  # of the range for tests between networks (RFC 2544)
     switch = f"{tag}-switch"

@@ -10,7 +10,7 @@ import pytest
 
 from platolm.spec import RunSpec
 from tests.integration.hosts.network import why_not
-from tests.integration.hosts.stack import ENGINES, ONE, REDIS, TWO, HostsStack, hosts_stack
+from tests.integration.hosts.stack import ENGINES, ONE, PATIENCE_S, REDIS, TWO, HostsStack, hosts_stack
 from tests.integration.orchestrator.chaos.acknowledged import Listener
 from tests.integration.orchestrator.chaos.checks import check_acknowledged, check_dataset, check_nothing_left
 from tests.integration.orchestrator.chaos.run import Aftermath, expected_of
@@ -51,11 +51,11 @@ def test_a_run_outlasts_every_cut(stack: HostsStack, byte_tokenizer_folder: Path
             (650, what_a_worker_sends_to_the_engines),
         ]
         for finished, cut in cuts:
-            wait_until(lambda least=finished: finished_of(stack, run_id) >= least, what=f"{finished} conversations")  # type: ignore[misc]
+            wait_finished(stack, run_id, finished)
             assert state_of(stack, run_id) == "running", "it is too late to cut"
             cut(stack, run_id)
             print(f"{cut.__name__}: healed after {time.monotonic() - began:.0f} s")
-        progress = stack.api.wait_completed(run_id, timeout_s=120)
+        progress = stack.api.wait_completed(run_id, timeout_s=PATIENCE_S)
     aftermath = Aftermath(
         run_id=run_id,
         spec=spec,
@@ -90,9 +90,9 @@ def a_worker_from_everybody(stack: HostsStack, _run_id: str) -> None:
 def the_engines_from_everybody(stack: HostsStack, run_id: str) -> None:
     """No request hangs: each worker notices, and the run waits until the engines are back."""
     stack.hosts[ENGINES].cut()
-    wait_until(lambda: state_of(stack, run_id) == "paused", what="a pause")
+    wait_until(lambda: state_of(stack, run_id) == "paused", what="a pause", timeout_s=PATIENCE_S)
     stack.hosts[ENGINES].heal()
-    wait_until(lambda: state_of(stack, run_id) == "running", what="an end of the pause")
+    wait_until(lambda: state_of(stack, run_id) == "running", what="an end of the pause", timeout_s=PATIENCE_S)
 
 
 def redis_from_everybody(stack: HostsStack, _run_id: str) -> None:
@@ -121,8 +121,13 @@ def what_a_worker_sends_to_the_engines(stack: HostsStack, run_id: str) -> None:
     cut_off.wait_for("engines_out_of_reach_here", after=0)
     assert state_of(stack, run_id) == "running"
     finished = finished_of(stack, run_id)
-    wait_until(lambda: finished_of(stack, run_id) > finished, what="conversations of the other worker")
+    wait_finished(stack, run_id, finished + 1)
     stack.hosts[ONE].find_again(stack.hosts[ENGINES])
+
+
+def wait_finished(stack: HostsStack, run_id: str, at_least: int) -> None:
+    what = f"{at_least} conversations"
+    wait_until(lambda: finished_of(stack, run_id) >= at_least, what=what, timeout_s=PATIENCE_S)
 
 
 def finished_of(stack: HostsStack, run_id: str) -> int:

@@ -98,7 +98,7 @@ def check_requests(aftermath: Aftermath) -> Findings:
 
 
 def check_acknowledged(aftermath: Aftermath, redis_kills: Sequence[float] = ()) -> dict[Position, list[float]]:
-    """Nothing acknowledged is asked for again, and enough was heard to tell; gives when each utterance was asked for."""
+    """Nothing acknowledged is asked for again, and enough was heard to tell; gives when each was asked for."""
     asked = _asked_by_position(aftermath)
     heard = sum(map(len, aftermath.acknowledged.values()))
     assert heard >= HEARD_AT_LEAST * len(asked), f"of {len(asked)} utterances {heard} were heard: too little to tell"
