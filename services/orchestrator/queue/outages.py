@@ -62,8 +62,8 @@ _LONGEST_RETRY_S = 2.0
 
 def refusal_of(error: BaseException) -> RedisRefusesError | None:
     """An answer of Redis as a refusal that passes, or None."""
-    if not isinstance(error, RedisError):
-        return None
+    if not isinstance(error, RedisError) or isinstance(error, RedisRefusesError):
+        return error if isinstance(error, RedisRefusesError) else None
     said = str(error)
     word = "OOM" if isinstance(error, OutOfMemoryError) else "READONLY" if isinstance(error, ReadOnlyError) else None
     if word is None and (found := _REFUSAL.search(said)):
