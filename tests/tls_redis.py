@@ -128,9 +128,8 @@ def tls_redis_binary() -> str | None:
     binary = shutil.which("redis-server")
     if binary is None:
         return None
-    tried = subprocess.run([binary, "--port", "0", "--tls-port", "0", "--version"], capture_output=True, check=False)
     linked = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False)
-    return binary if tried.returncode == 0 and "libssl" in linked.stdout else None
+    return binary if "libssl" in linked.stdout else None
 
 
 def plain_answer_of(port: int) -> bytes:

@@ -80,7 +80,7 @@ def up(
     ] = None,
     redis_ca_file: Annotated[
         Path | None,
-        typer.Option(help="With TLS: certificates of who may sign that Redis' own. [default: the system's]"),
+        typer.Option(help="With TLS: who may sign that Redis' certificate. [default: the system's]"),
     ] = None,
     kv_cache_gib: Annotated[
         int | None, typer.Option(help="KV cache of each side in GiB, without a GPU. [default: 1]")
