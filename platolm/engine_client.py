@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -16,6 +18,7 @@ import orjson
 
 from platolm.completions import Completion, StreamedCompletion, completion_of, refusal
 from platolm.errors import EngineAwayError, EngineLostError, SpeakerError
+from platolm.keepalive import PEER_TIMEOUT_S, keep_watch
 
 KEEPALIVE_S = 3.0
 """Below vLLM's 5 s for idle sockets, so that the client never reuses one that the server is closing."""
@@ -24,6 +27,7 @@ BODY_TIMEOUT_S = 30.0
 MAX_BODY_BYTES = 64 * 2**20
 
 _EVENT_STREAM = "text/event-stream"
+_NETWORK_GONE = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,22 @@ class EngineClient:
         return content
 
 
-def engine_session(*, timeout_s: float, limit: int, api_key: str | None = None) -> aiohttp.ClientSession:
-    """A pooled HTTP session for engines; `limit` bounds connections over all of them."""
+def engine_session(
+    *, timeout_s: float, limit: int, api_key: str | None = None, peer_timeout_s: float = PEER_TIMEOUT_S
+) -> aiohttp.ClientSession:
+    """A pooled HTTP session for engines; `limit` bounds connections over all of them.
+
+    An answer may take `timeout_s`; a host that acknowledges nothing for `peer_timeout_s` is not waited for.
+    """
+
+    def watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        sock = socket.socket(family, kind, protocol)
+        keep_watch(sock, peer_timeout_s)
+        return sock
+
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE_S),
+        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE_S, socket_factory=watched_socket),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=10),
         headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
     )
@@ -173,6 +189,10 @@ def _as_speaker_errors(url: str, *, broken: type[SpeakerError] = SpeakerError) -
         yield
     except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
         raise EngineAwayError(f"{url} cannot be reached: {error!r}", retryable=True) from error
+    except aiohttp.ClientOSError as error:
+        if error.errno in _NETWORK_GONE:  # nothing is said of the engine, which may be well
+            raise EngineAwayError(f"the network to {url} is cut: {error!r}", retryable=True) from error
+        raise EngineLostError(f"{url} did not answer: {error!r}", retryable=True) from error
     except TimeoutError as error:  # some of which are connection errors to aiohttp
         raise SpeakerError(f"{url} did not answer in time: {error!r}", retryable=True) from error
     except aiohttp.ClientConnectionError as error:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -22,10 +23,27 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """Append-only persistence in `folder`; `kill` is SIGKILL, `start` comes back with the data."""
+    """Append-only persistence in `folder`; `kill` is SIGKILL, `start` comes back with the data.
 
-    def __init__(self, folder: Path, *, binary: str | None = None, appendfsync: str = "everysec") -> None:
+    `command` goes in front of its command line; `options` are more of its configuration, by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        binary: str | None = None,
+        appendfsync: str = "everysec",
+        host: str = "127.0.0.1",
+        password: str | None = None,
+        command: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.host = host
+        self.password = password
+        self._command = command
+        self._options = dict(options or {})
         self.port = free_port()
         self._binary = binary or redis_server()
         self._appendfsync = appendfsync
@@ -33,15 +51,22 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        """With the password, where it has one."""
+        who = f":{self.password}@" if self.password else ""
+        return f"redis://{who}{self.host}:{self.port}/0"
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         options = {
-            "bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "save": "",
+            "bind": self.host, "port": str(self.port), "dir": str(self.folder), "save": "",
             "appendonly": "yes", "appendfsync": self._appendfsync,
+            **({"requirepass": self.password, "masterauth": self.password} if self.password else {}), **self._options,
         }  # fmt: skip
-        argv = [self._binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+        argv = [
+            *self._command,
+            self._binary,
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log)
         self._wait()

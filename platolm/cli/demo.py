@@ -43,7 +43,7 @@ DEMO_EPILOG = """
 
 - `platolm demo --shared-engine`: one engine for both sides, which are LoRA adapters of one base
 
-Ports, models and folders are those of `platolm up`, set by its environment variables `PLATOLM_UP_*`.
+Ports, models, folders and Redis are those of `platolm up`, set by its environment variables `PLATOLM_UP_*`.
 """
 
 ResultT = TypeVar("ResultT")

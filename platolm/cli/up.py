@@ -31,6 +31,8 @@ UP_EPILOG = """Examples:
 
     platolm up --simulator-model runs/socratic --respondent-model runs/platolm --data-dir /data/platolm
 
+    PLATOLM_UP_REDIS_PASSWORD=… platolm up --redis-url rediss://redis.example:6379/0 --redis-ca-file ca.pem
+
     platolm up --shared-engine --base-model BASE --simulator-model runs/s/adapter --respondent-model runs/p/adapter
 
     platolm up --simulator-model org/socratic-70b --simulator-engine-url http://gpu-1:8000/v1
@@ -78,6 +80,17 @@ def up(
     simulator_engine_port: Annotated[int | None, typer.Option(help="The simulator's engine. [default: 8011]")] = None,
     respondent_engine_port: Annotated[int | None, typer.Option(help="The respondent's engine. [default: 8012]")] = None,
     redis_port: Annotated[int | None, typer.Option(help="The embedded Redis. [default: 6390]")] = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(
+            help="A Redis that runs already, instead of the embedded one; rediss:// for TLS. "
+            "Its password: PLATOLM_UP_REDIS_PASSWORD."
+        ),
+    ] = None,
+    redis_ca_file: Annotated[
+        Path | None,
+        typer.Option(help="With TLS: who may sign that Redis' certificate. [default: the system's]"),
+    ] = None,
     kv_cache_gib: Annotated[
         int | None, typer.Option(help="KV cache of each side in GiB, without a GPU. [default: 1]")
     ] = None,

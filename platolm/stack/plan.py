@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from platolm.errors import StackError
 from platolm.stack.adapters import engine_args, read_adapter
 from platolm.stack.demo import REPOSITORY
-from platolm.stack.settings import HOST, LocalStackSettings, flag_of
+from platolm.stack.settings import HOST, REDIS_FIELDS, LocalStackSettings, flag_of
 
 REDIS, SIMULATOR, RESPONDENT = "redis", "simulator", "respondent"
 API, WRITER, WORKER = "api", "writer", "worker"
@@ -54,7 +56,7 @@ def plan(settings: LocalStackSettings, *, num_cores: int | None = None) -> list[
     cores = num_cores if num_cores is not None else len(os.sched_getaffinity(0))
     servers = _sharing_servers if settings.shared_engine else _own_servers
     return [
-        _redis(settings),
+        *([] if settings.redis_url else [_redis(settings)]),
         *servers(settings, cores),
         _api(settings),
         _writer(settings),
@@ -181,7 +183,7 @@ def _api(settings: LocalStackSettings) -> ProcessPlan:
     env = {
         "PLATOLM_API_HOST": HOST,
         "PLATOLM_API_PORT": str(settings.api_port),
-        "PLATOLM_API_REDIS_URL": _redis_url(settings),
+        **_redis_env(settings, "API"),
         "PLATOLM_API_DATA_DIR": str(settings.data_dir.resolve()),
         "PLATOLM_API_SIMULATOR_URL": f"http://{HOST}:{settings.simulator_port}/v1",
         "PLATOLM_API_RESPONDENT_URL": f"http://{HOST}:{settings.respondent_port}/v1",
@@ -192,7 +194,7 @@ def _api(settings: LocalStackSettings) -> ProcessPlan:
         ready_url=f"http://{HOST}:{settings.api_port}/readyz",
         log_path=settings.logs / "api.log",
         env=_python_env() | env,
-        after=(REDIS,),
+        after=_own_redis(settings),
         grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
         max_restarts=settings.max_restarts,
         ports=_ports(settings, "api_port"),
@@ -201,7 +203,7 @@ def _api(settings: LocalStackSettings) -> ProcessPlan:
 
 def _writer(settings: LocalStackSettings) -> ProcessPlan:
     env = {
-        "PLATOLM_WRITER_REDIS_URL": _redis_url(settings),
+        **_redis_env(settings, "WRITER"),
         "PLATOLM_WRITER_DATA_DIR": str(settings.data_dir.resolve()),
         "PLATOLM_WRITER_HEALTH_HOST": HOST,
         "PLATOLM_WRITER_HEALTH_PORT": str(settings.writer_health_port),
@@ -212,7 +214,7 @@ def _writer(settings: LocalStackSettings) -> ProcessPlan:
         ready_url=f"http://{HOST}:{settings.writer_health_port}/readyz",
         log_path=settings.logs / "writer.log",
         env=_python_env() | env,
-        after=(REDIS,),
+        after=_own_redis(settings),
         grace_s=_GRACE_MARGIN_S,
         max_restarts=settings.max_restarts,
         ports=_ports(settings, "writer_health_port"),
@@ -221,7 +223,7 @@ def _writer(settings: LocalStackSettings) -> ProcessPlan:
 
 def _worker(settings: LocalStackSettings) -> ProcessPlan:
     env = {
-        "PLATOLM_WORKER_REDIS_URL": _redis_url(settings),
+        **_redis_env(settings, "WORKER"),
         **_engines_of_worker(settings),
         "PLATOLM_WORKER_HEALTH_HOST": HOST,
         "PLATOLM_WORKER_HEALTH_PORT": str(settings.worker_health_port),
@@ -233,7 +235,7 @@ def _worker(settings: LocalStackSettings) -> ProcessPlan:
         ready_url=f"http://{HOST}:{settings.worker_health_port}/readyz",
         log_path=settings.logs / "worker.log",
         env=_python_env() | env,
-        after=(REDIS, SIMULATOR, RESPONDENT),
+        after=(*_own_redis(settings), SIMULATOR, RESPONDENT),
         grace_s=settings.drain_timeout_s + _GRACE_MARGIN_S,
         max_restarts=settings.max_restarts,
         ports=_ports(settings, "worker_health_port"),
@@ -258,8 +260,22 @@ def _redis_dir(settings: LocalStackSettings) -> Path:
     return settings.data_dir.resolve() / "redis"
 
 
-def _redis_url(settings: LocalStackSettings) -> str:
-    return f"redis://{HOST}:{settings.redis_port}/0"
+def _own_redis(settings: LocalStackSettings) -> tuple[str, ...]:
+    return () if settings.redis_url else (REDIS,)
+
+
+def _redis_env(settings: LocalStackSettings, process: str) -> dict[str, str]:
+    """Where one of the orchestrator's processes finds Redis, and how it gets in."""
+    if not settings.redis_url:
+        return {f"PLATOLM_{process}_REDIS_URL": f"redis://{HOST}:{settings.redis_port}/0"}
+    given = {name: getattr(settings, name) for name in REDIS_FIELDS}
+    return {f"PLATOLM_{process}_{name.upper()}": _text(value) for name, value in given.items() if value is not None}
+
+
+def _text(value: str | Path | SecretStr) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def _ports(settings: LocalStackSettings, *names: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from platolm.stack.demo import demo_adapter, demo_model
@@ -23,6 +23,10 @@ PORT_FIELDS = (
     "worker_health_port",
     "writer_health_port",
 )
+REDIS_FIELDS = (
+    "redis_url", "redis_username", "redis_password", "redis_ca_file", "redis_cert_file", "redis_key_file",
+)  # fmt: skip
+"""Settings of a Redis that runs already, which the orchestrator's processes have under the same names."""
 
 
 def _demo_side(name: str) -> Callable[[dict[str, Any]], str | None]:
@@ -43,6 +47,14 @@ class LocalStackSettings(BaseSettings):
     simulator_engine_port: int = Field(8011, ge=1, le=65535, description="the simulator's inner engine")
     respondent_engine_port: int = Field(8012, ge=1, le=65535, description="the respondent's inner engine")
     redis_port: int = Field(6390, ge=1, le=65535, description="the embedded Redis")
+    redis_url: str | None = Field(
+        None, description="a Redis that runs already (rediss:// for TLS) instead of the embedded one"
+    )
+    redis_username: str | None = Field(None, description="the user there; default: Redis' default user")
+    redis_password: SecretStr | None = Field(None, description="its password, where redis_url holds none")
+    redis_ca_file: Path | None = Field(None, description="with TLS: certificates of who may sign that Redis' own")
+    redis_cert_file: Path | None = Field(None, description="with TLS: the certificate to show to Redis, where it asks")
+    redis_key_file: Path | None = Field(None, description="the key of redis_cert_file")
     shared_engine: bool = Field(
         False, description="one engine for both sides: the models are LoRA adapters (folders) of base_model"
     )
@@ -101,6 +113,13 @@ class LocalStackSettings(BaseSettings):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("an engine URL begins with http:// or https://")
         return url.rstrip("/").removesuffix("/v1") + "/v1" if url else None
+
+    @model_validator(mode="after")
+    def _redis_is_somewhere(self) -> Self:
+        told = sorted(name for name in REDIS_FIELDS[1:] if getattr(self, name) is not None)
+        if told and self.redis_url is None:
+            raise ValueError(f"{told[0]} is for a Redis of your own: name it with {flag_of('redis_url')}")
+        return self
 
     @property
     def logs(self) -> Path:

@@ -36,7 +36,7 @@ from services.orchestrator.live.events import LiveEvents
 from services.orchestrator.metrics import api as metrics_endpoints
 from services.orchestrator.metrics.api import ApiMetrics
 from services.orchestrator.metrics.http import CountRequests
-from services.orchestrator.queue import Queue, open_redis
+from services.orchestrator.queue import Queue, check_redis, open_redis
 from services.orchestrator.rendering import endpoints as rendering_endpoints
 from services.orchestrator.rendering.apart import Renderer
 from services.orchestrator.runs import dataset_endpoints, profile_endpoints
@@ -79,7 +79,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_redis(settings.redis_url) as redis:
+        async with open_redis(settings) as redis:
             queue = Queue(redis)
             app.state.queue = queue
             app.state.metrics.watch(redis, queue)
@@ -141,6 +141,7 @@ def serve(given: dict[str, Any]) -> int:
         check_host(settings.host, settings.api_keys)
         read_chat_prices(settings.chat_apis_file, settings.prices_file)
         crash_points.arm(settings.crash_at)
+        check_redis(settings)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"])

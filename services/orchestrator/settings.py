@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.gateway.settings import check_key, split_keys
+from services.orchestrator.conversations.lease import fresh_s
+from services.orchestrator.redis_settings import RedisSettings
 from services.orchestrator.runs.allowed import check_prefixes
 from services.secret_files import SecretFileSettings
 from services.tracing import TracingSettings
 
-DEFAULT_REDIS_URL = "redis://127.0.0.1:6390/0"
 
-
-class ApiSettings(SecretFileSettings):
+class ApiSettings(SecretFileSettings, RedisSettings):
     """The API. Environment: `PLATOLM_API_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_API_", extra="ignore")
 
     host: str = "127.0.0.1"
     port: int = 8000
-    redis_url: str = DEFAULT_REDIS_URL
     data_dir: Path = Path("data")
     api_keys: SecretStr | None = Field(
         None, description="key that requests carry, or several with commas between; none: loopback only"
@@ -89,12 +88,11 @@ class ApiSettings(SecretFileSettings):
         return keys
 
 
-class WorkerSettings(SecretFileSettings, TracingSettings):
+class WorkerSettings(SecretFileSettings, RedisSettings, TracingSettings):
     """A worker. Environment: `PLATOLM_WORKER_*`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WORKER_", extra="ignore")
 
-    redis_url: str = DEFAULT_REDIS_URL
     chat_apis_file: Path | None = Field(
         None, description="file of the chat APIs that runs may ask, see docs/outside-apis.md; none: no chat APIs"
     )
@@ -113,6 +111,12 @@ class WorkerSettings(SecretFileSettings, TracingSettings):
     max_in_flight: int = Field(256, ge=1, description="conversations at a time")
     lease_s: float = Field(10.0, gt=0.2, description="a worker silent for so long loses its claims")
     request_timeout_s: float = Field(600.0, gt=0)
+    engine_peer_timeout_s: float | None = Field(
+        None,
+        gt=0,
+        description="an engine's host that acknowledges nothing for so long is gone; at most, and by default, half of "
+        "lease_s",
+    )
     engine_api_key: SecretStr | None = Field(None, description="bearer key that the engines ask for")
     hang_after_s: float = Field(
         60.0, gt=0, description="an engine with requests and without an iteration for so long is given up"
@@ -127,6 +131,20 @@ class WorkerSettings(SecretFileSettings, TracingSettings):
     health_port: int = Field(8003, description="0: none")
     log_level: str = "INFO"
     crash_at: str | None = Field(None, description="for tests: crash point and passing at which to die, NAME:N")
+
+    @model_validator(mode="after")
+    def _forgets_requests_in_time(self) -> Self:
+        if self.silence_s > fresh_s(self.lease_s):
+            raise ValueError(
+                f"engine_peer_timeout_s is more than half of lease_s ({fresh_s(self.lease_s):g}): a request that is on "
+                "its way would outlive the claim that it was made under"
+            )
+        return self
+
+    @property
+    def silence_s(self) -> float:
+        """For how long an engine's host may acknowledge nothing."""
+        return fresh_s(self.lease_s) if self.engine_peer_timeout_s is None else self.engine_peer_timeout_s
 
     @field_validator("chat_apis_file", "prices_file", mode="before")
     @classmethod

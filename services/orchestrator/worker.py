@@ -24,7 +24,9 @@ from platolm.conversation import ASSISTANT, USER
 from platolm.engine_client import engine_session
 from platolm.errors import MisconfiguredError, SpeakerError, SpecError
 from platolm.runs import PausedBy
+from services.gateway.errors import StartError
 from services.logs import configure_logs
+from services.orchestrator.conversations.lease import Lease
 from services.orchestrator.conversations.owned import OwnedConversations
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
 from services.orchestrator.conversations.watching import Watching
@@ -38,7 +40,16 @@ from services.orchestrator.health import HealthServer
 from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.replicas import ReplicaReading
 from services.orchestrator.metrics.worker import WorkerMetrics
-from services.orchestrator.queue import REDIS_AWAY, Claim, Claimed, LeaseLostError, Queue, open_redis, redis_patiently
+from services.orchestrator.queue import (
+    REDIS_AWAY,
+    Claim,
+    Claimed,
+    LeaseLostError,
+    Queue,
+    check_redis,
+    open_redis,
+    redis_patiently,
+)
 from services.orchestrator.queue.reports import REPORT_EVERY_S
 from services.orchestrator.series.reporting import worker_report
 from services.orchestrator.settings import WorkerSettings
@@ -72,7 +83,8 @@ class Worker:
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
         self._watching = Watching(queue)
-        self._around = Surroundings(queue, sides.pools, metrics, tracing, self._watching, self.stopping)
+        self._lease = Lease(settings.lease_s)
+        self._around = Surroundings(queue, sides.pools, metrics, tracing, self._watching, self.stopping, self._lease)
         metrics.watch_in_flight(lambda: len(self._owned))
         metrics.watch_replicas(self._replica_readings)
 
@@ -83,7 +95,7 @@ class Worker:
         the wrong moment can get lost (redis-py#2624).
         """
         await self._wait_for_engines()
-        await redis_patiently(lambda: self._queue.register(self._name, lease_ms=self._lease_ms))
+        await redis_patiently(self._register)
         logger.info("worker_ready", worker=self._name)
         self.ready.set()
         async with asyncio.TaskGroup() as group:
@@ -123,6 +135,11 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), self._settings.refresh_s)
 
+    async def _register(self) -> None:
+        sent_at = self._lease.sending()
+        await self._queue.register(self._name, lease_ms=self._lease_ms)
+        self._lease.renewed(sent_at)
+
     async def _heartbeat(self) -> None:
         while not self._drained.is_set():
             await asyncio.sleep(self._settings.lease_s / HEARTBEATS_PER_LEASE)
@@ -134,11 +151,13 @@ class Worker:
     async def _renew(self) -> None:
         """Renew the lease, then make memory and Redis agree on what this worker owns."""
         async with self._claiming:
+            sent_at = self._lease.sending()
             try:
                 held = await self._queue.renew(self._name, lease_ms=self._lease_ms)
             except LeaseLostError:
                 await self._start_over()
                 return
+            self._lease.renewed(sent_at)
             self._metrics.claims_lost(self._owned.drop_lost(held))
             for conversation_id, token in self._owned.unknown(held).items():
                 logger.warning("unknown_claim_released", conversation_id=conversation_id)
@@ -148,9 +167,10 @@ class Worker:
         """Our claims are others' now: drop everything and go on under a new name."""
         logger.warning("lease_lost", worker=self._name, dropped=len(self._owned))
         self._metrics.claims_lost(len(self._owned))
+        self._lease.lost()
         self._owned.cancel_all()
         self._name = _incarnation()
-        await self._queue.register(self._name, lease_ms=self._lease_ms)
+        await self._register()
 
     async def _reclaimer(self) -> None:
         while not self._drained.is_set():
@@ -295,9 +315,10 @@ def _leave_at_once() -> None:
 async def serve(settings: WorkerSettings) -> None:
     """Run one worker until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    redis = open_redis(settings.redis_url)
+    redis = open_redis(settings)
     session = engine_session(
         timeout_s=settings.request_timeout_s,
+        peer_timeout_s=settings.silence_s,
         limit=0,  # what is in flight bounds the connections already
         api_key=settings.engine_api_key.get_secret_value() if settings.engine_api_key else None,
     )
@@ -362,7 +383,11 @@ def main(
     configure_logs(settings.log_level, service="worker")
     arm(settings.crash_at)
     try:
+        check_redis(settings)
         uvloop.run(serve(settings))
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
     except SpecError as error:
         for problem in error.problems:
             print(f"error: {error.source}: {problem}", file=sys.stderr)

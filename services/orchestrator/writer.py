@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ import uvloop
 from redis.exceptions import RedisError
 
 from platolm.storage import remove_leftovers
+from services.gateway.errors import StartError
 from services.logs import configure_logs
 from services.orchestrator.crash_points import arm
 from services.orchestrator.datasets.accepted_runs import AcceptedRuns
@@ -25,7 +27,7 @@ from services.orchestrator.datasets.run_place import RunPlaces
 from services.orchestrator.health import HealthServer
 from services.orchestrator.metrics.registry import process_registry
 from services.orchestrator.metrics.writer import WriterMetrics
-from services.orchestrator.queue import REDIS_AWAY, Queue, open_redis
+from services.orchestrator.queue import REDIS_AWAY, Queue, check_redis, open_redis
 from services.orchestrator.run_keeper.keeper import Keeper
 from services.orchestrator.run_keeper.open_run import OpenRun
 from services.orchestrator.writer_settings import WriterSettings
@@ -121,7 +123,7 @@ async def serve(settings: WriterSettings) -> None:
     """Run one writer until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="place"))
-    async with open_redis(settings.redis_url) as redis:
+    async with open_redis(settings) as redis:
         queue = Queue(redis)
         registry = process_registry()
         metrics = WriterMetrics(registry)
@@ -152,6 +154,11 @@ def main(
     settings = WriterSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     configure_logs(settings.log_level, service="writer")
     arm(settings.crash_at)
+    try:
+        check_redis(settings)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
     uvloop.run(serve(settings))
 
 

@@ -8,17 +8,16 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.orchestrator.redis_settings import RedisSettings
 from services.orchestrator.runs.allowed import check_prefixes
-from services.orchestrator.settings import DEFAULT_REDIS_URL
 from services.secret_files import SecretFileSettings
 
 
-class WriterSettings(SecretFileSettings):
+class WriterSettings(SecretFileSettings, RedisSettings):
     """The process that feeds runs and writes their datasets. Environment: `PLATOLM_WRITER_*`."""
 
     model_config = SettingsConfigDict(env_prefix="PLATOLM_WRITER_", extra="ignore")
 
-    redis_url: str = DEFAULT_REDIS_URL
     data_dir: Path = Field(Path("data"), description="where runs lie that name no other place; the API's data folder")
     allowed_outputs: Annotated[list[str], NoDecode] = Field(
         default_factory=list,

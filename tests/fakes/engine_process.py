@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ class LoggedEngine(FakeEngine):
 
 @dataclass
 class EngineProcess:
-    """An engine process as its starter sees it."""
+    """An engine process as its starter sees it; `command` goes in front of its command line."""
 
     tokenizer_folder: Path
     model: str
@@ -124,16 +124,29 @@ class EngineProcess:
     settings: Settings = Settings()
     seed: int = 0
     url: str = ""
+    host: str = "127.0.0.1"
+    command: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> EngineProcess:
         """Serve, after a `kill` on the same port as before."""
         port = self.url.removesuffix("/v1").rpartition(":")[2] or "0"
-        argv = [sys.executable, "-m", "tests.fakes.engine_process", str(self.tokenizer_folder)]
-        argv += ["--model", self.model, "--log", str(self.log), "--port", port, "--seed", str(self.seed)]
+        argv = [*self.command, sys.executable, "-m", "tests.fakes.engine_process", str(self.tokenizer_folder)]
+        argv += [
+            "--model",
+            self.model,
+            "--log",
+            str(self.log),
+            "--port",
+            port,
+            "--seed",
+            str(self.seed),
+            "--host",
+            self.host,
+        ]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
+        self.url = f"http://{self.host}:{int(self.process.stdout.readline())}/v1"
         self.change(**asdict(self.settings))
         return self
 
@@ -170,10 +183,17 @@ class EngineProcess:
 
 @contextmanager
 def engine_process(
-    tokenizer_folder: Path, model: str, log: Path, *, seed: int = 0, **settings: Any
+    tokenizer_folder: Path,
+    model: str,
+    log: Path,
+    *,
+    seed: int = 0,
+    host: str = "127.0.0.1",
+    command: Sequence[str] = (),
+    **settings: Any,
 ) -> Iterator[EngineProcess]:
     """A running engine while entered; `settings` are those of `Settings`."""
-    engine = EngineProcess(tokenizer_folder, model, log, Settings(**settings), seed)
+    engine = EngineProcess(tokenizer_folder, model, log, Settings(**settings), seed, host=host, command=command)
     engine.start()
     try:
         yield engine
@@ -201,14 +221,14 @@ def read_log(path: Path) -> list[Asked]:
     ]
 
 
-async def serve(engine: LoggedEngine, port: int) -> None:
+async def serve(engine: LoggedEngine, host: str, port: int) -> None:
     """Serve until SIGTERM; the port goes to standard output."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     assert engine.tokenizer.eos_id >= 0, "loaded before the first request"
     runner = web.AppRunner(engine.application(), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+    await web.TCPSite(runner, host, port, reuse_address=True).start()
     print(runner.addresses[0][1], flush=True)
     await stopping.wait()
     await runner.cleanup()
@@ -219,12 +239,13 @@ def main(
     model: Annotated[str, typer.Option()],
     log: Annotated[Path, typer.Option(help="where a line for each request and each answer is added")],
     port: int = 0,
+    host: str = "127.0.0.1",
     seed: Annotated[int, typer.Option(help="of latency and faults")] = 0,
 ) -> None:
     """Serve a fake engine with settable latency and faults."""
     with log.open("a", buffering=1) as lines:
         engine = LoggedEngine(tokenizer_folder, model, log=lines, chance=random.Random(f"{seed}/{os.getpid()}"))
-        asyncio.run(serve(engine, port))
+        asyncio.run(serve(engine, host, port))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from platolm.runs import PausedBy, RunState
 from platolm.simulators.guardrails import Step, Tries
 from platolm.spec import RunSpec, Seed, sampling_seed
 from platolm.utterances import GrowingPrompt, Speaker, Utterance
+from services.orchestrator.conversations.lease import Lease
 from services.orchestrator.conversations.placement import Placement
 from services.orchestrator.conversations.retries import NextStep, may_have_taken_it_down, plan_retry, suspense_s
 from services.orchestrator.conversations.state import ConversationState, RecordedTurn, restore
@@ -55,6 +56,7 @@ class Surroundings:
     tracing: Tracing
     watching: Watching
     stopping: asyncio.Event
+    lease: Lease
 
 
 class ConversationRunner:
@@ -178,6 +180,7 @@ class ConversationRunner:
         suspect = False
         is_outside = bool(self.state.spec.side(role).apis)
         while True:
+            await self._around.lease.fresh()
             try:
                 replica = self._placement.replica(role)
                 async with replica.waited_for():

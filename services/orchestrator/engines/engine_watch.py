@@ -11,6 +11,7 @@ from platolm.runs import PausedBy
 from platolm.spec import RunSpec
 from services.orchestrator.engines.replicas import Pool, Pools
 from services.orchestrator.engines.sides import SIDE_NAMES
+from services.orchestrator.metrics.replicas import replica_label
 from services.orchestrator.queue import Queue
 from services.orchestrator.queue.queue import pool_key
 
@@ -60,11 +61,28 @@ class EngineWatch:
         away = self._away(spec)
         if run_id in self.active:
             if away is not None:
-                logger.error("run_waits_for_engines", run_id=run_id, reason=away)
-                await self._queue.pause(run_id, PausedBy.ENGINES, away)
+                await self._hold(run_id, spec, away)
         elif away is None and self._all_usable(spec) and await self._queue.paused_by(run_id) is PausedBy.ENGINES:
             logger.info("engines_answer_again", run_id=run_id)
             await self._queue.resume(run_id, PausedBy.ENGINES)
+
+    async def _hold(self, run_id: str, spec: RunSpec, away: str) -> None:
+        """Pause a run, unless another worker reaches what this one does not: it goes on there."""
+        if await self._others_reach(spec):
+            logger.error("engines_out_of_reach_here", run_id=run_id, reason=away)
+            return
+        logger.error("run_waits_for_engines", run_id=run_id, reason=away)
+        await self._queue.pause(run_id, PausedBy.ENGINES, away)
+
+    async def _others_reach(self, spec: RunSpec) -> bool:
+        """Whether some worker says that it can use engines of each side that nobody answers here for."""
+        wanted = [
+            (SIDE_NAMES[role], {replica_label(url) for url in pool.urls})
+            for role, pool in self._pools_of(spec).items()
+            if pool.unusable_since is not None
+        ]
+        reports = [stamped.report for stamped in (await self._queue.reports()).values()]
+        return any(all(report.reaches(side, urls) for side, urls in wanted) for report in reports)
 
     def _away(self, spec: RunSpec) -> str | None:
         """What to tell of a side that no engine has answered for, for longer than patience lasts."""

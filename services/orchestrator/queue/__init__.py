@@ -10,7 +10,8 @@ from services.orchestrator.queue.answers import (
     QueuedDetail,
     Written,
 )
-from services.orchestrator.queue.connection import REDIS_AWAY, open_redis, redis_patiently
+from services.orchestrator.queue.client import check_redis, open_redis
+from services.orchestrator.queue.outages import REDIS_AWAY, RedisRefusesError, redis_patiently
 from services.orchestrator.queue.queue import Queue
 from services.orchestrator.queue.realism import RealismReport
 
@@ -25,7 +26,9 @@ __all__ = [
     "QueuedConversation",
     "QueuedDetail",
     "RealismReport",
+    "RedisRefusesError",
     "Written",
+    "check_redis",
     "open_redis",
     "redis_patiently",
 ]

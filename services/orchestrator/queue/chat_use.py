@@ -11,7 +11,7 @@ from platolm.chat_apis.accounting import SideAccount
 from platolm.chat_apis.budget import RedisBudget, budget_scripts
 from platolm.chat_apis.pace import RateLimits
 from platolm.chat_apis.pacing import RedisPacer, pacing_scripts
-from services.orchestrator.queue.connection import redis_patiently
+from services.orchestrator.queue.outages import redis_patiently
 
 CHAT_SCRIPTS: Mapping[str, str] = {**pacing_scripts(), **budget_scripts()}
 """Scripts by name that compute no keys: they are given theirs."""

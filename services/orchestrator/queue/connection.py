@@ -5,69 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-import structlog
-from redis.asyncio import Connection, Redis, SSLConnection
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, NoScriptError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
-logger = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ConnectionError)
-"""What redis-py raises while Redis restarts: every script may be sent again, its token makes that safe."""
+from services.orchestrator.queue.outages import DEMOTED, RedisRefusesError, refusal_of
 
 MAX_BATCH = 512
-_FIRST_RETRY_S = 0.05
-_LONGEST_RETRY_S = 2.0
-
-
-async def redis_patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat one queue call for as long as Redis is away."""
-    attempt = 0
-    while True:
-        try:
-            return await call()
-        except REDIS_AWAY as error:
-            logger.warning("redis_away", error=str(error), attempt=attempt)
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2**attempt))
-            attempt = min(attempt + 1, 8)
-
-
-def open_redis(url: str) -> Redis:
-    """The client that `Queue` wants. Nothing is sent before the first call."""
-    options: dict[str, Any] = {"decode_responses": True, "health_check_interval": 30}
-    scheme = url.partition("://")[0]
-    if scheme in _CONNECTIONS:
-        options["connection_class"] = _CONNECTIONS[scheme]
-    return Redis.from_url(url, **options)
-
-
-class _ClosedIsAway(AbstractConnection):
-    """Under uvloop a connection that Redis has just closed raises RuntimeError when it is written to."""
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        try:
-            await super().send_packed_command(command, check_health)
-        except RuntimeError as error:
-            raise RedisConnectionError(f"Redis closed the connection: {error}") from error
-
-
-class _Connection(_ClosedIsAway, Connection):
-    pass
-
-
-class _TlsConnection(_ClosedIsAway, SSLConnection):
-    pass
-
-
-_CONNECTIONS = {"redis": _Connection, "rediss": _TlsConnection}
 
 
 class Scripts:
@@ -89,7 +35,7 @@ class Scripts:
         """The script's answer.
 
         Raises:
-            RedisError: Redis is away (`REDIS_AWAY`), or refused.
+            RedisError: Redis is away or takes no writes (`REDIS_AWAY`), or refused.
         """
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, ("EVALSHA", self._shas[script], 0, *args)))
@@ -123,6 +69,9 @@ class Scripts:
                 await self._redis.script_load(source)
             for i, answer in zip(missing, await self._execute([commands[i] for i in missing]), strict=True):
                 answers[i] = answer
+        answers = [refusal_of(answer) or answer for answer in answers]
+        if any(isinstance(answer, RedisRefusesError) and answer.word == DEMOTED for answer in answers):
+            await self._redis.connection_pool.disconnect()  # the next connection asks where the master is now
         return answers
 
     async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:

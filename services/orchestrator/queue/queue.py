@@ -35,7 +35,7 @@ from services.orchestrator.queue.connection import Scripts
 from services.orchestrator.queue.keys import DEFAULT_PREFIX, KEYS, lua_keys
 from services.orchestrator.queue.progress import progress_of
 from services.orchestrator.queue.realism import NO_REPORT, RealismReport
-from services.orchestrator.queue.reports import WorkerReport
+from services.orchestrator.queue.reports import StampedReport, WorkerReport, recent_reports
 from services.orchestrator.queue.summaries import run_summaries
 from services.orchestrator.queue.waiting import queued_detail, queued_page
 
@@ -247,6 +247,14 @@ class Queue:
     async def report(self, worker: str, report: WorkerReport) -> None:
         """Tell how a worker does; in vain where its claims do not stand."""
         await self._call("report", worker, report.to_json())
+
+    async def reports(self) -> dict[str, StampedReport]:
+        """What workers said of themselves lately, by worker; nothing of those that are dead or cut off."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.hgetall(self.key("reports"))
+            (seconds, microseconds), fields = await pipe.execute()
+        return recent_reports(fields, int(seconds) + int(microseconds) / 1e6)
 
     async def claim(self, worker: str, *, count: int, offers: Mapping[str, Mapping[str, Sequence[Offer]]]) -> Claimed:
         """Own up to `count` conversations, of the runs with the fewest in flight first.

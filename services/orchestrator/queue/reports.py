@@ -6,7 +6,7 @@ and the report in JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -59,6 +59,10 @@ class WorkerReport:
 
     def to_json(self) -> bytes:
         return orjson.dumps(self)
+
+    def reaches(self, side: str, urls: Collection[str]) -> bool:
+        """Whether this worker can use one of these replicas for a side."""
+        return any(seen.usable and seen.side == side and seen.url in urls for seen in self.replicas)
 
 
 @dataclass(frozen=True, slots=True)

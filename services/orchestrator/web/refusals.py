@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from platolm.errors import OutputError
 from services.orchestrator.queue import REDIS_AWAY
+from services.orchestrator.queue.outages import refusal_of
 from services.orchestrator.web.problems import MAX_PROBLEMS, InvalidRequestError, Problem, problems_of
 
 Answers = dict[int | str, dict[str, Any]]
@@ -40,7 +41,10 @@ COMMON: Answers = {
     413: {"model": Refusal, "description": "The body is too large"},
     415: {"model": Refusal, "description": "The body is of another type or encoding"},
     422: {"model": InvalidRequest, "description": "The request is wrong"},
-    503: {"model": Refusal, "description": "Redis does not answer; ask again after Retry-After seconds"},
+    503: {
+        "model": Refusal,
+        "description": "Redis is away, or takes no writes; ask again after Retry-After seconds",
+    },
 }
 """Answers that every operation may give."""
 
@@ -69,8 +73,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return Response(status_code=400)
 
     async def redis_away(_request: Request, error: Exception) -> JSONResponse:
-        logger.warning("redis_away", error=str(error))
-        return JSONResponse({"detail": f"Redis does not answer: {error}"}, 503, {"Retry-After": "1"})
+        refusal = refusal_of(error)
+        said = f"Redis does not answer: {error}" if refusal is None else str(refusal)
+        logger.warning("redis_away", error=said)
+        return JSONResponse({"detail": said}, 503, {"Retry-After": "1"})
 
     for kind in REDIS_AWAY:
         app.add_exception_handler(kind, redis_away)

@@ -9,7 +9,9 @@ from redis.asyncio import Redis
 
 from platolm.chat_apis.budget import budget_scripts
 from platolm.chat_apis.pacing import ScriptCaller, pacing_scripts
-from services.orchestrator.queue.connection import Scripts, open_redis
+from services.orchestrator.queue import open_redis
+from services.orchestrator.queue.connection import Scripts
+from services.orchestrator.redis_settings import RedisSettings
 from tests.redis_server import RedisServer, system_redis
 
 
@@ -28,7 +30,7 @@ def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     """Empty."""
-    async with open_redis(redis_server.url) as redis:
+    async with open_redis(RedisSettings(redis_url=redis_server.url)) as redis:
         await redis.flushall()
         yield redis
 

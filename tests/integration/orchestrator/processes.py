@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,15 @@ class Process:
     popen: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> Process:
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait until it is ready."""
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(self.argv, env={**os.environ, **self.env}, stdout=log, stderr=log)
+
+    def wait_ready(self) -> Process:
         wait_until(self._is_ready, what=f"{self.argv[2]} ready", log=self.log)
         return self
 
@@ -99,18 +106,28 @@ def writer_process(folder: Path, redis_url: str, *, name: str = "writer", **sett
 
 
 def worker_process(
-    folder: Path, redis_url: str, simulator_url: str, respondent_url: str, *, name: str = "worker", **settings: object
+    folder: Path,
+    redis_url: str,
+    simulator_url: str,
+    respondent_url: str,
+    *,
+    name: str = "worker",
+    host: str = "127.0.0.1",
+    command: Sequence[str] = (),
+    **settings: object,
 ) -> Process:
+    """`command` goes in front of its command line, `host` is where its health is told."""
     port = free_port()
     env = {
+        "PLATOLM_WORKER_HEALTH_HOST": host,
         "PLATOLM_WORKER_HEALTH_PORT": str(port),
         "PLATOLM_WORKER_REDIS_URL": redis_url,
         "PLATOLM_WORKER_SIMULATOR_URLS": simulator_url,
         "PLATOLM_WORKER_RESPONDENT_URLS": respondent_url,
         **{f"PLATOLM_WORKER_{key.upper()}": str(value) for key, value in settings.items()},
     }
-    argv = [sys.executable, "-m", "services.orchestrator.worker"]
-    return Process(argv, env, folder / f"{name}.log", f"http://127.0.0.1:{port}/readyz")
+    argv = [*command, sys.executable, "-m", "services.orchestrator.worker"]
+    return Process(argv, env, folder / f"{name}.log", f"http://{host}:{port}/readyz")
 
 
 # One for all: making a client takes 20 ms of processor time. A connection each, since servers are killed here.

@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from services.orchestrator.queue import REDIS_AWAY
-from services.orchestrator.queue.connection import Scripts, redis_patiently
+from services.orchestrator.queue import REDIS_AWAY, redis_patiently
+from services.orchestrator.queue.connection import Scripts
 from tests.redis_server import RedisServer
 
 SOURCES = {

@@ -17,6 +17,7 @@ from platolm.spec import Limits, Retries
 from services.orchestrator.queue import Outcome, Queue, open_redis
 from services.orchestrator.queue.keys import DEFAULT_PREFIX, KEYS
 from services.orchestrator.queue.reports import ReplicaReport, SideTotals, WorkerReport
+from services.orchestrator.redis_settings import RedisSettings
 from services.orchestrator.series.moment import Moment, read_moment
 from services.orchestrator.series.sampler import Sampler
 from tests.fakes.engine import FakeEngine
@@ -34,7 +35,7 @@ def report(tokens: int = 0) -> WorkerReport:
 
 @pytest.fixture
 async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    async with open_redis(redis_server.url) as client:
+    async with open_redis(RedisSettings(redis_url=redis_server.url)) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from platolm.spec import RunSpec, SideSpec
 from services.orchestrator.engines.engine_watch import EngineWatch
 from services.orchestrator.engines.replicas import LOOK_EVERY_S, LOOK_TIMEOUT_S, Pools, Replicas
 from services.orchestrator.queue import Queue
+from services.orchestrator.queue.reports import ReplicaReport, StampedReport, WorkerReport
 from tests.unit.orchestrator.stopped_clock import StoppedClock
 from tests.unit.orchestrator.stub_engines import MOVING, StubEngines
 
@@ -33,6 +34,10 @@ class StubQueue:
     cancelling: set[str] = field(default_factory=set)
     over: set[str] = field(default_factory=set)
     calls: list[tuple[object, ...]] = field(default_factory=list)
+    told: dict[str, StampedReport] = field(default_factory=dict)
+
+    async def reports(self) -> dict[str, StampedReport]:
+        return self.told
 
     async def active_runs(self) -> list[str]:
         return [run for run in self.specs if run not in {*self.paused, *self.cancelling, *self.over}]
@@ -260,3 +265,26 @@ async def test_a_run_that_was_just_handed_out_is_known_at_once(watched: Watched)
     assert await watched.watch.spec("run-b") == ELSEWHERE
     assert watched.queue.calls == [("run_spec", "run-b")]
     assert watched.pools.offers()[ASSISTANT] == {"": [], OWN: []}
+
+
+def says(usable: bool, url: str = RESPONDENT, side: str = "respondent") -> StampedReport:
+    replica = ReplicaReport(side, url, usable, 0, None, None, None, None)
+    return StampedReport(0.0, WorkerReport({}, [replica]))
+
+
+async def test_a_run_that_another_worker_can_serve_goes_on_there(watched: Watched) -> None:
+    """The network between this worker and the engines is cut, not the engines' own."""
+    watched.engines.metrics[RESPONDENT] = LOST
+    watched.queue.told = {"this": says(False), "other": says(True)}
+    await watched.look_for(2 * PATIENCE_S)
+    assert watched.queue.acted() == []
+    watched.queue.told["other"] = says(False)
+    await watched.look_for(0)
+    assert watched.queue.acted() == [PAUSED_AS]
+
+
+async def test_a_worker_that_reaches_something_else_says_nothing_of_a_run(watched: Watched) -> None:
+    watched.engines.metrics[RESPONDENT] = LOST
+    watched.queue.told = {"elsewhere": says(True, url=OWN), "beside": says(True, side="simulator")}
+    await watched.look_for(2 * PATIENCE_S)
+    assert watched.queue.acted() == [PAUSED_AS]

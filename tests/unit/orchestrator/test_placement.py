@@ -136,7 +136,7 @@ async def test_replicas_that_cannot_be_used_are_no_others(queue: StubQueue, pool
 
 
 async def test_redis_may_be_away_for_a_while(queue: StubQueue, pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.orchestrator.queue.connection._FIRST_RETRY_S", 0.0)
+    monkeypatch.setattr("services.orchestrator.queue.outages._FIRST_RETRY_S", 0.0)
     queue.answers = [RedisConnectionError("away"), RedisConnectionError("away"), C]
     assert await placed(queue, pools).leave(ASSISTANT)
     assert len(queue.calls) == 3

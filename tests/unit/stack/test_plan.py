@@ -154,3 +154,20 @@ def test_an_engine_elsewhere_is_asked_by_gateway_and_worker_and_not_started(tmp_
 def test_an_engine_url_that_cannot_be_meant_is_refused(given: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         LocalStackSettings.model_validate(given)
+
+
+def test_a_redis_of_ones_own_is_not_started(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    plans = planned(redis_url="rediss://redis.example:6379/0", redis_password="secret", redis_ca_file=ca)
+    assert list(plans) == [SIMULATOR, RESPONDENT, API, WRITER, WORKER]
+    assert (plans[API].after, plans[WRITER].after, plans[WORKER].after) == ((), (), (SIMULATOR, RESPONDENT))
+    for name in (API, WRITER, WORKER):
+        told = {key: value for key, value in plans[name].env.items() if "_REDIS_" in key}
+        prefix = f"PLATOLM_{name.upper()}_REDIS"
+        assert told == {
+            f"{prefix}_URL": "rediss://redis.example:6379/0",
+            f"{prefix}_PASSWORD": "secret",
+            f"{prefix}_CA_FILE": str(ca),
+        }
+    with pytest.raises(ValidationError, match="--redis-url"):
+        planned(redis_password="secret")

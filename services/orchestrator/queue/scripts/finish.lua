@@ -8,6 +8,9 @@ local length = redis.call('LLEN', key_turns(cid))
 if fields[1] ~= ARGV[2] then return {'stale', length} end
 if length < tonumber(ARGV[3]) then return {'short', length} end
 local run = fields[2]
+-- A Redis whose memory is full takes everything from a script whose first write frees some: conversations end, the
+-- writer empties it (`commit` begins so too), and it is full no more.
+redis.call('DEL', key_turns(cid))
 redis.call('HSET', key_finished(run), fields[3], ARGV[4])
 redis.call('HINCRBY', key_run(run), 'finished', 1)
 redis.call('HINCRBY', key_run(run), 'ended:' .. ARGV[5], 1)

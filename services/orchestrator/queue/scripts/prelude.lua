@@ -4,6 +4,13 @@ local function is_missing(value)
   return value == false or value == nil
 end
 
+-- A Redis whose memory is full refuses SET and not PEXPIRE: nobody loses its claims because of that.
+local function renew_lease(worker, lease_ms)
+  if redis.call('PEXPIRE', key_lease(worker), lease_ms) == 0 then
+    redis.call('SET', key_lease(worker), '1', 'PX', lease_ms)
+  end
+end
+
 -- Changes what is reserved on a replica; one without reservations has no entry.
 local function reserve(url, tokens)
   if redis.call('HINCRBY', key_reserved(), url, tokens) <= 0 then redis.call('HDEL', key_reserved(), url) end

@@ -2,7 +2,7 @@
 -- The worker that asks is alive: its own lease is renewed first, so that one that was starved does not reclaim itself.
 -- ARGV: lease in ms, the worker that asks.   Returns how many claims were freed.
 if redis.call('SISMEMBER', key_workers(), ARGV[2]) == 1 then
-  redis.call('SET', key_lease(ARGV[2]), '1', 'PX', ARGV[1])
+  renew_lease(ARGV[2], ARGV[1])
 end
 local uptime = tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))
 if uptime * 1000 <= tonumber(ARGV[1]) then return 0 end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from platolm.conversation import ASSISTANT, USER
@@ -80,12 +80,8 @@ def check_nothing_left(aftermath: Aftermath) -> None:
 
 def check_requests(aftermath: Aftermath) -> Findings:
     """Nothing acknowledged is asked for again, and no more than what was in flight at the kills is asked for twice."""
-    asked = _asked_by_position(aftermath)
     redis_kills = [killed.at for killed in aftermath.killed if killed.kill.role is Role.REDIS]
-    for position, times in asked.items():
-        for acknowledged_at in aftermath.acknowledged.get(position, ()):
-            late = [at for at in times if at > acknowledged_at and not _lost(acknowledged_at, at, redis_kills)]
-            assert not late, f"{position}: acknowledged at {acknowledged_at}, asked for at {late}; {redis_kills=}"
+    asked = check_acknowledged(aftermath, redis_kills)
     forgotten = _forgotten(aftermath, redis_kills)
     findings = Findings(
         utterances=len(asked),
@@ -98,8 +94,19 @@ def check_requests(aftermath: Aftermath) -> Findings:
         kills=Counter(killed.kill.role for killed in aftermath.killed),
     )
     assert findings.repeats <= findings.in_flight_at_kills, findings
-    assert findings.heard >= HEARD_AT_LEAST * findings.utterances, f"too little was heard to tell: {findings}"
     return findings
+
+
+def check_acknowledged(aftermath: Aftermath, redis_kills: Sequence[float] = ()) -> dict[Position, list[float]]:
+    """Nothing acknowledged is asked for again, and enough was heard to tell; gives when each was asked for."""
+    asked = _asked_by_position(aftermath)
+    heard = sum(map(len, aftermath.acknowledged.values()))
+    assert heard >= HEARD_AT_LEAST * len(asked), f"of {len(asked)} utterances {heard} were heard: too little to tell"
+    for position, times in asked.items():
+        for acknowledged_at in aftermath.acknowledged.get(position, ()):
+            late = [at for at in times if at > acknowledged_at and not _lost(acknowledged_at, at, redis_kills)]
+            assert not late, f"{position}: acknowledged at {acknowledged_at}, asked for at {late}; {redis_kills=}"
+    return asked
 
 
 def _forgotten(aftermath: Aftermath, redis_kills: list[float]) -> set[Position]:
@@ -135,6 +142,6 @@ def _positions(aftermath: Aftermath) -> dict[tuple[str, int], Position]:
     return {key: position for key, position in found.items() if key not in shared}
 
 
-def _lost(acknowledged_at: float, asked_at: float, redis_kills: list[float]) -> bool:
+def _lost(acknowledged_at: float, asked_at: float, redis_kills: Sequence[float]) -> bool:
     """Whether Redis was killed between the two, so soon that it may have forgotten."""
     return any(kill < asked_at and -HEARD_LATE_S <= kill - acknowledged_at <= LOST_WITH_REDIS_S for kill in redis_kills)

@@ -23,7 +23,7 @@ def tokenizer(byte_tokenizer_folder: Path) -> HubTokenizer:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.orchestrator.conversations.retries.FIRST_RETRY_S", 0.0)
-    monkeypatch.setattr("services.orchestrator.queue.connection._FIRST_RETRY_S", 0.0)
+    monkeypatch.setattr("services.orchestrator.queue.outages._FIRST_RETRY_S", 0.0)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from platolm.speakers import TokenSpeaker
 from platolm.spec import Endings, RunSpec, Seed, speaker_profile
 from platolm.tokenizer import HubTokenizer
 from platolm.utterances import Speaker
+from services.orchestrator.conversations.lease import Lease
 from services.orchestrator.conversations.runner import ConversationRunner, Surroundings
 from services.orchestrator.conversations.state import RecordedTurn
 from services.orchestrator.conversations.watching import Watching
@@ -36,6 +37,13 @@ LATE = SpeakerError("did not answer in time", retryable=True)
 UNREADABLE = SpeakerError("gave an answer that is not JSON", retryable=True)
 BUSY = SpeakerError("busy", status=429, retryable=True)
 BROKEN = SpeakerError("broken", status=500, retryable=True)
+
+
+def fresh_lease() -> Lease:
+    """One that lasts longer than any test."""
+    lease = Lease(1000.0)
+    lease.renewed(lease.sending())
+    return lease
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Stage:
     max_tokens: int = 64
     lost_engines: int = 0
     speakers: dict[str, Speaker] = field(default_factory=dict)
+    lease: Lease = field(default_factory=fresh_lease)
 
     def said(self, text: str, *, ends: bool = True) -> Completion:
         """What an engine answers; the eos comes with it where it ended by itself."""
@@ -100,6 +109,7 @@ class Stage:
             NO_TRACING,
             self.watching,
             self.stopping,
+            self.lease,
         )
         return ConversationRunner(claim, spec, sides=sides, surroundings=around)
 

@@ -1,0 +1,201 @@
+"""The connection to Redis as its settings ask for it: TLS, a password, Sentinel; and a look at it before the start."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Connection, Redis, Sentinel, SSLConnection
+from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from platolm.keepalive import keepalive_options
+from services.gateway.errors import MISUSE, StartError
+from services.orchestrator.redis_settings import RedisSettings, sentinel_address
+
+HEALTH_CHECK_EVERY_S = 30
+_MARGIN_S = 1.0
+
+
+def open_redis(settings: RedisSettings) -> Redis:
+    """The client that `Queue` wants. Nothing is sent before the first call.
+
+    A connection that broke is tried again once, at once; callers have the patience (`redis_patiently`). An answer that
+    does not come is not waited for a second time.
+    """
+    options = {"decode_responses": True, "health_check_interval": HEALTH_CHECK_EVERY_S, **_who(settings)}
+    scheme = urlsplit(settings.redis_url).scheme
+    if settings.redis_uses_tls:
+        options |= _tls_files(settings)
+    if settings.redis_sentinels:
+        return _following(settings, options)
+    if scheme in _CONNECTIONS:
+        options |= _bounds(settings)
+        options["connection_class"] = _CONNECTIONS[scheme]
+    return Redis.from_url(settings.redis_url, **options)
+
+
+def check_redis(settings: RedisSettings) -> None:
+    """Ask Redis once, for settings that can never work. That it is away says nothing: it may come.
+
+    Raises:
+        StartError: it refuses the password or the user, its certificate is not trusted, it speaks no TLS, or no
+            sentinel knows the master; with the exit code of a misuse.
+    """
+    asyncio.run(_check(settings))
+
+
+def _following(settings: RedisSettings, options: dict[str, Any]) -> Redis:
+    """A client of the master that the sentinels name, wherever that is; asked again at each new connection."""
+    bounds = _bounds(settings)
+    of_url = parse_url(settings.redis_url)
+    for name in ("host", "port", "connection_class"):
+        of_url.pop(name, None)
+    sentinels = _sentinels(settings)
+    client: Redis = sentinels.master_for(
+        settings.redis_master,
+        redis_class=_Following,
+        connection_class=_FollowingTlsConnection if settings.redis_uses_tls else _FollowingConnection,
+        **{**options, **bounds, **of_url},
+    )
+    return client
+
+
+def _sentinels(settings: RedisSettings) -> Sentinel:
+    who: dict[str, Any] = {"username": settings.redis_sentinel_username}
+    if settings.redis_sentinel_password is not None:
+        who["password"] = settings.redis_sentinel_password.get_secret_value()
+    tls = {"ssl": True, **_tls_files(settings)} if settings.redis_sentinel_tls else {}
+    addresses = [address for text in settings.redis_sentinels if (address := sentinel_address(text)) is not None]
+    return Sentinel(addresses, sentinel_kwargs={**who, **tls, **_bounds(settings)})
+
+
+def _who(settings: RedisSettings) -> dict[str, Any]:
+    who: dict[str, Any] = {}
+    if settings.redis_username is not None:
+        who["username"] = settings.redis_username
+    if settings.redis_password is not None:
+        who["password"] = settings.redis_password.get_secret_value()
+    return who
+
+
+def _tls_files(settings: RedisSettings) -> dict[str, Any]:
+    files = {
+        "ssl_ca_certs": settings.redis_ca_file,
+        "ssl_certfile": settings.redis_cert_file,
+        "ssl_keyfile": settings.redis_key_file,
+    }
+    return {name: str(path) for name, path in files.items() if path is not None}
+
+
+def _bounds(settings: RedisSettings) -> dict[str, Any]:
+    """How long a silent peer is waited for, whether an answer is due or not: a cut link sends no reset."""
+    return {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        "socket_keepalive": True,
+        "socket_keepalive_options": keepalive_options(settings.redis_peer_timeout_s),
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    }
+
+
+class _Following(Redis):
+    """A client of a master that sentinels name; it closes the connections to these as well."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        await self.connection_pool.sentinel_manager.aclose()
+
+
+class _ClosedIsAway(AbstractConnection):
+    """Under uvloop a connection that Redis has just closed raises RuntimeError when it is written to."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"Redis closed the connection: {error}") from error
+
+
+class _Connection(_ClosedIsAway, Connection):
+    pass
+
+
+class _TlsConnection(_ClosedIsAway, SSLConnection):
+    pass
+
+
+class _FollowingConnection(_ClosedIsAway, SentinelManagedConnection):
+    pass
+
+
+class _FollowingTlsConnection(_ClosedIsAway, SentinelManagedSSLConnection):
+    pass
+
+
+_CONNECTIONS = {"redis": _Connection, "rediss": _TlsConnection}
+
+
+async def _check(settings: RedisSettings) -> None:
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    try:
+        async with asyncio.timeout(2 * settings.redis_timeout_s + _MARGIN_S):
+            if settings.redis_sentinels:
+                await _check_sentinels(settings, prefix)
+            async with open_redis(settings) as redis:
+                await redis.ping()
+    except (RedisError, OSError) as error:  # OSError: TimeoutError is one
+        problem = _never(error, prefix)
+        if problem is not None:
+            raise StartError(f"{settings.redis_place}: {problem}", exit_code=MISUSE) from error
+
+
+async def _check_sentinels(settings: RedisSettings, prefix: str) -> None:
+    """Ask each in its turn, until one knows the master.
+
+    Raises:
+        StartError: some answer, and none of these knows it; or one refuses us for good.
+    """
+    answered, named = 0, ", ".join(settings.redis_sentinels)
+    async with _sentinels(settings) as sentinels:
+        for sentinel in sentinels.sentinels:
+            try:
+                if await sentinel.sentinel_get_master_addr_by_name(settings.redis_master) is not None:
+                    return
+                answered += 1
+            except (RedisError, OSError) as error:
+                problem = _never(error, prefix, "REDIS_SENTINEL_")
+                if problem is not None:
+                    raise StartError(f"sentinels {named}: {problem}", exit_code=MISUSE) from error
+    if answered:
+        raise StartError(
+            f"{answered} of the sentinels {named} answered, and none knows a master {settings.redis_master!r}: "
+            f"set {prefix}REDIS_MASTER to the name in their `sentinel monitor`",
+            exit_code=MISUSE,
+        )
+
+
+def _never(error: BaseException, prefix: str, group: str = "REDIS_") -> str | None:
+    """What to do about an error that no waiting mends, or None."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({cause.verify_message}): set {prefix}REDIS_CA_FILE"
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            return f"TLS failed ({cause.reason}): is it a port with TLS, and does it want a certificate of this side?"
+        if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
+            names = f"{prefix}{group}PASSWORD, and {prefix}{group}USERNAME if need be"
+            return f"it refuses the password or the user ({cause}): set {names}"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
