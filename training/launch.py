@@ -187,9 +187,9 @@ def main(argv: Sequence[str]) -> int:
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.ERROR)  # what torchrun has to say comes in one line below
-    arguments = parse_args(list(argv))
+    arguments = parse_args(list(argv))  # type: ignore[no-untyped-call]
     try:
-        run(arguments)  # type: ignore[no-untyped-call]
+        run(arguments)
     except SignalException:
         return EXIT_STOPPED  # torchrun has passed the signal on, and waited until every rank was gone
     except ChildFailedError as error:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
 from torch.nn import Module
 from torch.optim import Optimizer
 
@@ -67,7 +68,7 @@ def spread_whole_weights(model: Module, checkpoint: Path, *, is_first: bool) -> 
         raise TrainingError(
             f"{checkpoint} holds adapters that one process saved: go on with one process, or begin anew"
         )
-    weights: dict[str, torch.Tensor] = {}
+    weights: dict[str, Any] = {}
     if is_first:
         weights = load_file(checkpoint / _WHOLE_WEIGHTS)
         tied: dict[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
@@ -93,4 +94,4 @@ def spread_whole_moments(model: Module, optimizer: Optimizer, checkpoint: Path, 
 def _read(folder: Path, into: dict[str, Any]) -> None:
     with warnings.catch_warnings():  # it tells that it does as it was asked
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(into, storage_reader=dcp.FileSystemReader(folder), no_dist=True)
+        load(into, storage_reader=FileSystemReader(folder), no_dist=True)

@@ -210,19 +210,23 @@ class MaskedTrainer(SFTTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Module | None = None) -> None:
         checkpoint = Path(resume_from_checkpoint)
         if not self._is_of_other_sharding(checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
         elif self.is_fsdp_enabled:
-            spread_whole_weights(model or self.model, checkpoint, is_first=self.args.process_index == 0)
+            spread_whole_weights(cast(Module, model or self.model), checkpoint, is_first=self.args.process_index == 0)
         else:
             read_sharded_weights(self.accelerator.unwrap_model(model or self.model), checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not self._is_of_other_sharding(Path(checkpoint)):
-            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
+            super()._load_optimizer_and_scheduler(checkpoint)
             return
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        optimizer: Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         if self.is_fsdp_enabled:
-            spread_whole_moments(self.model, optimizer, Path(checkpoint), is_first=self.args.process_index == 0)
+            spread_whole_moments(
+                cast(Module, self.model), optimizer, Path(checkpoint), is_first=self.args.process_index == 0
+            )
         else:
             read_sharded_moments(self.accelerator.unwrap_model(self.model), optimizer, Path(checkpoint))
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
@@ -232,7 +236,7 @@ class MaskedTrainer(SFTTrainer):
         if best is not None and self._is_of_other_sharding(Path(best)):
             self._load_from_checkpoint(best)
         else:
-            super()._load_best_model()  # type: ignore[no-untyped-call]
+            super()._load_best_model()
 
     def _is_of_other_sharding(self, checkpoint: Path) -> bool:
         return is_sharded_checkpoint(checkpoint) != self.is_fsdp_enabled
