@@ -34,7 +34,6 @@ PROCESSES: dict[type[BaseSettings], tuple[str, str]] = {
 SECRETS_FOLDER = "PLATOLM_SECRETS_DIR"
 
 MEANINGS = {
-    "redis_url": "Redis, the same for API, writer and workers",
     "host": "address to listen on; without keys only loopback is allowed",
     "port": "port to listen on",
     "data_dir": "folder of runs and their datasets",

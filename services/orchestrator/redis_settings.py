@@ -37,7 +37,9 @@ class RedisSettings(BaseSettings):
         description=f"host:port of each Sentinel, by commas (port {SENTINEL_PORT}); they say where the master is",
     )
     redis_master: str = Field("mymaster", min_length=1, description="with sentinels: the master's name there")
-    redis_sentinel_username: str | None = None
+    redis_sentinel_username: str | None = Field(
+        None, description="the ACL user at the sentinels; default: their default user"
+    )
     redis_sentinel_password: SecretStr | None = Field(None, description="the sentinels' own; they are not sent Redis'")
     redis_sentinel_tls: bool = Field(False, description="TLS to the sentinels, with the files of TLS to Redis")
     redis_timeout_s: float = Field(

@@ -113,6 +113,8 @@ def test_writers_that_meet_at_any_step(own: list[set[int]], others: list[tuple[b
     writer = writer_at(WatchedPlace(inner, before=meet))
     for batch in own:
         writer.commit(records(*batch))
+    for _ in meetings:  # nobody commits any more
+        pass
     for one in (writer, *rivals):
         one.refresh()
         assert one.realism == measured(inner)
