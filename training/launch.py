@@ -189,7 +189,7 @@ def main(argv: Sequence[str]) -> int:
     logging.disable(logging.ERROR)  # what torchrun has to say comes in one line below
     arguments = parse_args(list(argv))  # type: ignore[no-untyped-call]
     try:
-        run(arguments)
+        run(arguments)  # type: ignore[no-untyped-call]
     except SignalException:
         return EXIT_STOPPED  # torchrun has passed the signal on, and waited until every rank was gone
     except ChildFailedError as error:
