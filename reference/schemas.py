@@ -43,7 +43,7 @@ def kind_of(schema: Schema, link: Link = code) -> str:
 def _plain_kind(schema: Schema, link: Link) -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join(_KINDS.get(one, one) for one in kind)
+        return " or ".join(str(_KINDS.get(one, one)) for one in kind)
     if kind == "array":
         item = kind_of(schema.get("items", {}), link)
         return f"list of {item}" if item else "list"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_fields_that_stand_in_place_are_told_with_their_path() -> None:
 
 
 def test_definitions_come_in_the_order_of_reading() -> None:
-    definitions = {
+    definitions: dict[str, dict[str, Any]] = {
         "A": {"properties": {}},
         "B": {"properties": {"c": {"$ref": "#/$defs/C"}, "again": {"$ref": "#/$defs/B"}}},
         "C": {"enum": ["x"]},
