@@ -47,7 +47,7 @@ def test_pages_are_shown_and_found(browser: Browser, site: str, theme: Theme, wi
         expect(page.get_by_role("heading", level=1)).to_contain_text("PlatoLM Stack")
         if width == NARROW:
             page.locator("label[for=__search]").first.click()
-        page.get_by_role("textbox", name="Search").fill("fencing token")
+        page.get_by_role("textbox", name="Search").press_sequentially("fencing token")
         found = page.locator(".md-search-result__item a").filter(has_text="Redis Streams directly").first
         expect(found).to_be_visible()
         found.click()
