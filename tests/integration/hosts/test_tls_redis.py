@@ -64,14 +64,8 @@ def test_what_is_wrong_is_told(server: TlsRedis, files: dict[str, Any], tmp_path
     assert "certificate of this side" in refusal(redis_url=url, redis_password=PASSWORD, **only_ca)
 
 
-def test_a_redis_without_a_password(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    try:
-        assert "refuses the password" in refusal(redis_url=server.url, redis_password=PASSWORD)
-    finally:
-        server.stop()
-    check_redis(RedisSettings(redis_url=server.url))  # away: it may come
+def test_one_that_is_away_may_come(tmp_path: Path) -> None:
+    check_redis(RedisSettings(redis_url=RedisServer(tmp_path / "redis").url))
 
 
 @pytest.mark.parametrize("process", ["app", "worker", "writer"])
