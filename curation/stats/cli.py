@@ -48,8 +48,8 @@ def stats(
     dataset: Annotated[
         list[str],
         typer.Argument(
-            help="Files or folders of one dataset: any form that `platolm clean` reads, or a run's folder, which may be "
-            "a URL (s3://bucket/run)."
+            help="Files or folders of one dataset: any form that `platolm clean` reads, or a run's folder or its URL "
+            "(s3://bucket/run)."
         ),
     ],
     against: Annotated[

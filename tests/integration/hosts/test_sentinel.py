@@ -107,10 +107,7 @@ def test_a_run_outlasts_its_master(watched: Sentinels, parts: tuple[Api, Process
     assert (progress["committed"], progress["dead"]) == (CONVERSATIONS, 0)
     records = api.dataset(run_id)
     assert sorted(record["index"] for record in records) == list(range(CONVERSATIONS))
-    said_by = {
-        USER: FakeEngine(byte_tokenizer_folder, "socratic"),
-        ASSISTANT: FakeEngine(byte_tokenizer_folder, "platolm"),
-    }
+    said_by = {role: FakeEngine(byte_tokenizer_folder, model) for role, model in MODELS.items()}
     expected = undisturbed(run_id, RunSpec.model_validate(progress["spec"]), said_by)
     assert {record["index"]: content(record) for record in records} == expected
     master.start()  # with its data; the sentinels make it a replica
