@@ -43,12 +43,13 @@ def open_redis(settings: RedisSettings) -> Redis:
 
 
 def check_redis(settings: RedisSettings) -> None:
-    """Ask Redis once, before anything is started, for settings that can never work. That it is away says nothing: it may
-    come.
+    """Ask Redis once, before anything is started, for settings that can never work.
+
+    That it is away says nothing: it may come.
 
     Raises:
-        StartError: it refuses the password or the user, its certificate is not trusted, or no sentinel knows the master;
-            with the exit code of a misuse.
+        StartError: it refuses the password or the user, its certificate is not trusted, or no sentinel knows the
+            master; with the exit code of a misuse.
     """
     prefix = str(settings.model_config.get("env_prefix", ""))
     if settings.redis_sentinels:
