@@ -64,14 +64,15 @@ def object_store(log: Path, *, port: int | None = None) -> Iterator[ObjectStore]
     store = ObjectStore(port, process)
     S3FileSystem.clear_instance_cache()  # fsspec remembers a client of the store before, at another port
     try:
-        _wait(store, log)
+        wait_for_store(store, log)
         yield store
     finally:
         process.kill()
         process.wait()
 
 
-def _wait(store: ObjectStore, log: Path) -> None:
+def wait_for_store(store: ObjectStore, log: Path) -> None:
+    """Until it answers."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:

@@ -39,10 +39,11 @@ EXPORT_EPILOG = """
 
 def export(
     sources: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="DATASET...",
-            help="Folders of runs, files or folders of dialogues: whatever `platolm clean` and `platolm stats` read.",
+            help="Folders of runs, at URLs (s3://bucket/run) too, files or folders of dialogues: whatever "
+            "`platolm clean` and `platolm stats` read.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make; one that holds something is refused.")],
@@ -99,6 +100,7 @@ def export(
     from curation.export.filters import Filters
     from curation.export.hub import check_repository, push
     from curation.export.writing import Wanted, export_dataset
+    from curation.reading.fetched import on_disk
 
     if push_to_hub is not None:
         check_repository(push_to_hub)
@@ -106,8 +108,8 @@ def export(
     wanted = Wanted(
         form, lines, keep_irregular, filters, test_share, seed, title, licence, tuple(language or ())
     )  # fmt: skip
-    with _progress() as advance:
-        report = export_dataset(sources, out, wanted, measure=measured if statistics else None, on_record=advance)
+    with on_disk(sources) as paths, _progress() as advance:
+        report = export_dataset(paths, out, wanted, measure=measured if statistics else None, on_record=advance)
     first, *rest = report.lines()
     message_console().print("\n".join([f"{out}: {first}", *rest]), markup=False, soft_wrap=True)
     if push_to_hub is not None:

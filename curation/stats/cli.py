@@ -46,11 +46,14 @@ PLATOLM_EMBEDDINGS_API_KEY.
 
 def stats(
     dataset: Annotated[
-        list[Path],
-        typer.Argument(help="Files or folders of one dataset: any form that `platolm clean` reads, or a run's folder."),
+        list[str],
+        typer.Argument(
+            help="Files or folders of one dataset: any form that `platolm clean` reads, or a run's folder or its URL "
+            "(s3://bucket/run)."
+        ),
     ],
     against: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(metavar="PATH", help="Another dataset beside it; again for more.", show_default=False),
     ] = None,
     json_file: Annotated[
@@ -157,6 +160,7 @@ def stats(
 
     Memory does not grow with the number of conversations.
     """
+    from curation.reading.fetched import on_disk
     from curation.stats.measuring import StatsSettings, beside, measure
     from curation.stats.sampled import Raters
 
@@ -169,18 +173,18 @@ def stats(
     settings = StatsSettings(tokenizer, seed, sample, processes, form, raters)
     wanted = [dataset, *([path] for path in against or [])]
     datasets = []
-    for paths, name in zip(wanted, _names(wanted), strict=True):
-        with _progress(name) as on_progress:
+    for sources, name in zip(wanted, _names(wanted), strict=True):
+        with on_disk(sources) as paths, _progress(name) as on_progress:
             datasets.append(measure(paths, settings, name=name, on_progress=on_progress))
     first, *others = datasets
     _give([beside(first, others), *(other.statistics for other in others)], json_file, html_file)
 
 
-def _names(wanted: Sequence[Sequence[Path]]) -> list[str]:
+def _names(wanted: Sequence[Sequence[str]]) -> list[str]:
     """The files' and folders' own names where these tell the datasets apart, else their whole paths."""
-    names = [", ".join(path.name or str(path) for path in paths) for paths in wanted]
+    names = [", ".join(Path(source).name or source for source in sources) for sources in wanted]
     if len(set(names)) < len(names):
-        names = [", ".join(map(str, paths)) for paths in wanted]
+        names = [", ".join(sources) for sources in wanted]
     return [printable(name) for name in names]
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import redis
 from redis.asyncio import Connection, Redis, Sentinel, SSLConnection
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from platolm.keepalive import keepalive_options
@@ -21,7 +22,6 @@ from services.gateway.errors import MISUSE, StartError
 from services.orchestrator.redis_settings import RedisSettings, sentinel_address
 
 HEALTH_CHECK_EVERY_S = 30
-_MARGIN_S = 1.0
 
 
 def open_redis(settings: RedisSettings) -> Redis:
@@ -37,28 +37,39 @@ def open_redis(settings: RedisSettings) -> Redis:
     if settings.redis_sentinels:
         return _following(settings, options)
     if scheme in _CONNECTIONS:
-        options |= _bounds(settings)
+        options |= _bounds(settings, Retry)
         options["connection_class"] = _CONNECTIONS[scheme]
     return Redis.from_url(settings.redis_url, **options)
 
 
 def check_redis(settings: RedisSettings) -> None:
-    """Ask Redis once, for settings that can never work. That it is away says nothing: it may come.
+    """Ask Redis once, before anything is started, for settings that can never work.
+
+    That it is away says nothing: it may come.
 
     Raises:
-        StartError: it refuses the password or the user, its certificate is not trusted, it speaks no TLS, or no
-            sentinel knows the master; with the exit code of a misuse.
+        StartError: it refuses the password or the user, its certificate is not trusted, or no sentinel knows the
+            master; with the exit code of a misuse.
     """
-    asyncio.run(_check(settings))
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    if settings.redis_sentinels:
+        _check_sentinels(settings, prefix)
+    try:
+        with contextlib.ExitStack() as opened:
+            _open_blocking(settings, opened).ping()
+    except (redis.RedisError, OSError) as error:
+        problem = _never(error, prefix)
+        if problem is not None:
+            raise StartError(f"{settings.redis_place}: {problem}", exit_code=MISUSE) from error
 
 
 def _following(settings: RedisSettings, options: dict[str, Any]) -> Redis:
     """A client of the master that the sentinels name, wherever that is; asked again at each new connection."""
-    bounds = _bounds(settings)
+    bounds = _bounds(settings, Retry)
     of_url = parse_url(settings.redis_url)
     for name in ("host", "port", "connection_class"):
         of_url.pop(name, None)
-    sentinels = _sentinels(settings)
+    sentinels = Sentinel(_addresses(settings), sentinel_kwargs={**_sentinel_options(settings), **bounds})
     client: Redis = sentinels.master_for(
         settings.redis_master,
         redis_class=_Following,
@@ -68,13 +79,16 @@ def _following(settings: RedisSettings, options: dict[str, Any]) -> Redis:
     return client
 
 
-def _sentinels(settings: RedisSettings) -> Sentinel:
+def _sentinel_options(settings: RedisSettings) -> dict[str, Any]:
+    """How the sentinels themselves are spoken to."""
     who: dict[str, Any] = {"username": settings.redis_sentinel_username}
     if settings.redis_sentinel_password is not None:
         who["password"] = settings.redis_sentinel_password.get_secret_value()
-    tls = {"ssl": True, **_tls_files(settings)} if settings.redis_sentinel_tls else {}
-    addresses = [address for text in settings.redis_sentinels if (address := sentinel_address(text)) is not None]
-    return Sentinel(addresses, sentinel_kwargs={**who, **tls, **_bounds(settings)})
+    return {**who, **({"ssl": True, **_tls_files(settings)} if settings.redis_sentinel_tls else {})}
+
+
+def _addresses(settings: RedisSettings) -> list[tuple[str, int]]:
+    return [address for text in settings.redis_sentinels if (address := sentinel_address(text)) is not None]
 
 
 def _who(settings: RedisSettings) -> dict[str, Any]:
@@ -95,14 +109,14 @@ def _tls_files(settings: RedisSettings) -> dict[str, Any]:
     return {name: str(path) for name, path in files.items() if path is not None}
 
 
-def _bounds(settings: RedisSettings) -> dict[str, Any]:
+def _bounds(settings: RedisSettings, retry: type[Retry | redis.retry.Retry] = redis.retry.Retry) -> dict[str, Any]:
     """How long a silent peer is waited for, whether an answer is due or not: a cut link sends no reset."""
     return {
         "socket_timeout": settings.redis_timeout_s,
         "socket_connect_timeout": settings.redis_timeout_s,
         "socket_keepalive": True,
         "socket_keepalive_options": keepalive_options(settings.redis_peer_timeout_s),
-        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        "retry": retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
 
 
@@ -143,34 +157,45 @@ class _FollowingTlsConnection(_ClosedIsAway, SentinelManagedSSLConnection):
 _CONNECTIONS = {"redis": _Connection, "rediss": _TlsConnection}
 
 
-async def _check(settings: RedisSettings) -> None:
-    prefix = str(settings.model_config.get("env_prefix", ""))
-    try:
-        async with asyncio.timeout(2 * settings.redis_timeout_s + _MARGIN_S):
-            if settings.redis_sentinels:
-                await _check_sentinels(settings, prefix)
-            async with open_redis(settings) as redis:
-                await redis.ping()
-    except (RedisError, OSError) as error:  # OSError: TimeoutError is one
-        problem = _never(error, prefix)
-        if problem is not None:
-            raise StartError(f"{settings.redis_place}: {problem}", exit_code=MISUSE) from error
+def _open_blocking(settings: RedisSettings, opened: contextlib.ExitStack) -> redis.Redis:
+    """As `open_redis`, for one call without an event loop."""
+    options = {**_who(settings), **(_tls_files(settings) if settings.redis_uses_tls else {})}
+    if settings.redis_sentinels:
+        sentinels = _blocking_sentinels(settings, opened)
+        of_url = {**redis.connection.parse_url(settings.redis_url), "ssl": settings.redis_uses_tls}
+        for name in ("host", "port", "connection_class"):
+            of_url.pop(name, None)
+        client = sentinels.master_for(settings.redis_master, **options, **_bounds(settings), **of_url)
+    else:
+        is_socket = urlsplit(settings.redis_url).scheme == "unix"
+        client = redis.Redis.from_url(settings.redis_url, **options, **({} if is_socket else _bounds(settings)))
+    opened.callback(client.close)
+    return client
 
 
-async def _check_sentinels(settings: RedisSettings, prefix: str) -> None:
+def _blocking_sentinels(settings: RedisSettings, opened: contextlib.ExitStack) -> redis.Sentinel:
+    sentinels = redis.Sentinel(
+        _addresses(settings), sentinel_kwargs={**_sentinel_options(settings), **_bounds(settings)}
+    )
+    for sentinel in sentinels.sentinels:
+        opened.callback(sentinel.close)
+    return sentinels
+
+
+def _check_sentinels(settings: RedisSettings, prefix: str) -> None:
     """Ask each in its turn, until one knows the master.
 
     Raises:
         StartError: some answer, and none of these knows it; or one refuses us for good.
     """
     answered, named = 0, ", ".join(settings.redis_sentinels)
-    async with _sentinels(settings) as sentinels:
-        for sentinel in sentinels.sentinels:
+    with contextlib.ExitStack() as opened:
+        for sentinel in _blocking_sentinels(settings, opened).sentinels:
             try:
-                if await sentinel.sentinel_get_master_addr_by_name(settings.redis_master) is not None:
+                if sentinel.sentinel_get_master_addr_by_name(settings.redis_master) is not None:
                     return
                 answered += 1
-            except (RedisError, OSError) as error:
+            except (redis.RedisError, OSError) as error:
                 problem = _never(error, prefix, "REDIS_SENTINEL_")
                 if problem is not None:
                     raise StartError(f"sentinels {named}: {problem}", exit_code=MISUSE) from error

@@ -111,6 +111,6 @@ def hosts_stack(folder: Path, tokenizer_folder: Path) -> Iterator[HostsStack]:
             cleanup.callback(process.end)
             process.launch()
         for process in (api, writer, *processes):
-            process.wait_ready()
+            process.wait_ready(PATIENCE_S)
         workers = {name: Worker(process) for name, process in zip((ONE, TWO), processes, strict=True)}
         yield HostsStack(hosts, server, client, list(engines.values()), api_of(api), workers)

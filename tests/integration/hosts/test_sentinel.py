@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from platolm.conversation import ASSISTANT, USER
 from platolm.spec import RunSpec
 from services.gateway.errors import StartError
 from services.orchestrator.queue import check_redis
 from services.orchestrator.redis_settings import RedisSettings
 from tests.fakes.engine import FakeEngine
+from tests.integration.orchestrator.chaos.stack import MODELS
 from tests.integration.orchestrator.chaos.undisturbed import content, undisturbed
 from tests.integration.orchestrator.processes import (
     Api,
@@ -71,7 +71,7 @@ def parts(watched: Sentinels, tmp_path: Path, byte_tokenizer_folder: Path) -> It
     with ExitStack() as cleanup:
         engines = [
             cleanup.enter_context(FakeEngine(byte_tokenizer_folder, model, latency_s=0.3).running())
-            for model in ("socratic", "platolm")
+            for model in MODELS.values()
         ]
         worker = worker_process(
             tmp_path, url, *(engine.url for engine in engines), lease_s=6, refresh_s=0.5, max_in_flight=32, **given
@@ -82,7 +82,7 @@ def parts(watched: Sentinels, tmp_path: Path, byte_tokenizer_folder: Path) -> It
             cleanup.callback(process.end)
             process.launch()
         for process in (api, writer, worker):
-            process.wait_ready()
+            process.wait_ready(PATIENCE_S)
         yield api_of(api), worker
 
 
@@ -107,10 +107,7 @@ def test_a_run_outlasts_its_master(watched: Sentinels, parts: tuple[Api, Process
     assert (progress["committed"], progress["dead"]) == (CONVERSATIONS, 0)
     records = api.dataset(run_id)
     assert sorted(record["index"] for record in records) == list(range(CONVERSATIONS))
-    said_by = {
-        USER: FakeEngine(byte_tokenizer_folder, "socratic"),
-        ASSISTANT: FakeEngine(byte_tokenizer_folder, "platolm"),
-    }
+    said_by = {role: FakeEngine(byte_tokenizer_folder, model) for role, model in MODELS.items()}
     expected = undisturbed(run_id, RunSpec.model_validate(progress["spec"]), said_by)
     assert {record["index"]: content(record) for record in records} == expected
     master.start()  # with its data; the sentinels make it a replica

@@ -38,8 +38,8 @@ class Process:
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(self.argv, env={**os.environ, **self.env}, stdout=log, stderr=log)
 
-    def wait_ready(self) -> Process:
-        wait_until(self._is_ready, what=f"{self.argv[2]} ready", log=self.log)
+    def wait_ready(self, timeout_s: float = 60.0) -> Process:
+        wait_until(self._is_ready, what=f"{self.log.stem} ready", timeout_s=timeout_s, log=self.log)
         return self
 
     def send(self, number: signal.Signals) -> int:
