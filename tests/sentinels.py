@@ -92,4 +92,4 @@ def _knows(port: int, password: str) -> bool:
             state = sentinel.sentinel_masters().get(MASTER, {})
         except redis.ConnectionError:
             return False
-    return state.get("num-other-sentinels") == NUM_SENTINELS - 1 and state.get("num-slaves") == 1
+    return bool(state.get("num-other-sentinels") == NUM_SENTINELS - 1 and state.get("num-slaves") == 1)

@@ -64,7 +64,7 @@ class ApiSettings(SecretFileSettings, RedisSettings):
 
     @field_validator("gateway_api_key")
     @classmethod
-    def _blank_is_none(cls, key: SecretStr | None) -> SecretStr | None:
+    def _blank_key_is_none(cls, key: SecretStr | None) -> SecretStr | None:
         return key if key is not None and key.get_secret_value().strip() else None
 
     @field_validator("allowed_endpoints", "allowed_outputs", mode="before")

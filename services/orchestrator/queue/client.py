@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
 from redis.asyncio import Connection, Redis, Sentinel, SSLConnection
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -66,10 +66,12 @@ def check_redis(settings: RedisSettings) -> None:
 def _following(settings: RedisSettings, options: dict[str, Any]) -> Redis:
     """A client of the master that the sentinels name, wherever that is; asked again at each new connection."""
     bounds = _bounds(settings, Retry)
-    of_url = parse_url(settings.redis_url)
+    of_url = dict[str, Any](parse_url(settings.redis_url))
     for name in ("host", "port", "connection_class"):
         of_url.pop(name, None)
-    sentinels = Sentinel(_addresses(settings), sentinel_kwargs={**_sentinel_options(settings), **bounds})
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        _addresses(settings), sentinel_kwargs={**_sentinel_options(settings), **bounds}
+    )
     client: Redis = sentinels.master_for(
         settings.redis_master,
         redis_class=_Following,
@@ -125,7 +127,7 @@ class _Following(Redis):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await super().aclose(close_connection_pool)
-        await self.connection_pool.sentinel_manager.aclose()
+        await cast("SentinelConnectionPool", self.connection_pool).sentinel_manager.aclose()
 
 
 class _ClosedIsAway(AbstractConnection):
@@ -162,10 +164,13 @@ def _open_blocking(settings: RedisSettings, opened: contextlib.ExitStack) -> red
     options = {**_who(settings), **(_tls_files(settings) if settings.redis_uses_tls else {})}
     if settings.redis_sentinels:
         sentinels = _blocking_sentinels(settings, opened)
-        of_url = {**redis.connection.parse_url(settings.redis_url), "ssl": settings.redis_uses_tls}
+        parts = redis.connection.parse_url(settings.redis_url)  # type: ignore[no-untyped-call]
+        of_url = {**parts, "ssl": settings.redis_uses_tls}
         for name in ("host", "port", "connection_class"):
             of_url.pop(name, None)
-        client = sentinels.master_for(settings.redis_master, **options, **_bounds(settings), **of_url)
+        client: redis.Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
+            settings.redis_master, **options, **_bounds(settings), **of_url
+        )
     else:
         is_socket = urlsplit(settings.redis_url).scheme == "unix"
         client = redis.Redis.from_url(settings.redis_url, **options, **({} if is_socket else _bounds(settings)))
@@ -174,7 +179,7 @@ def _open_blocking(settings: RedisSettings, opened: contextlib.ExitStack) -> red
 
 
 def _blocking_sentinels(settings: RedisSettings, opened: contextlib.ExitStack) -> redis.Sentinel:
-    sentinels = redis.Sentinel(
+    sentinels = redis.Sentinel(  # type: ignore[no-untyped-call]
         _addresses(settings), sentinel_kwargs={**_sentinel_options(settings), **_bounds(settings)}
     )
     for sentinel in sentinels.sentinels:

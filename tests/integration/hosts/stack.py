@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
+from redis import Redis
 
 from services.orchestrator.queue.keys import DEFAULT_PREFIX, KEYS
 from tests.fakes.engine_process import EngineProcess, engine_process
@@ -29,8 +29,8 @@ REDIS, ENGINES, ONE, TWO = "redis", "engines", "one", "two"
 PASSWORD = "between-hosts"
 LATENCY_S = 0.4
 PATIENCE_S = 100.0
-REDIS_SETTINGS = {"redis_password": PASSWORD, "redis_timeout_s": 3, "redis_peer_timeout_s": 3}
-WORKER = {
+REDIS_SETTINGS: dict[str, Any] = {"redis_password": PASSWORD, "redis_timeout_s": 3, "redis_peer_timeout_s": 3}
+WORKER: dict[str, Any] = {
     "lease_s": 6,
     "max_in_flight": 48,
     "refresh_s": 0.5,
@@ -60,7 +60,7 @@ class HostsStack:
 
     hosts: Mapping[str, Host]
     redis: RedisServer
-    client: redis.Redis
+    client: Redis
     engines: list[EngineProcess]
     api: Api
     workers: Mapping[str, Worker]
@@ -82,7 +82,7 @@ def hosts_stack(folder: Path, tokenizer_folder: Path) -> Iterator[HostsStack]:
         )
         server.start()
         cleanup.callback(server.stop)
-        client = cleanup.enter_context(redis.Redis.from_url(server.url, decode_responses=True))
+        client = cleanup.enter_context(Redis.from_url(server.url, decode_responses=True))
         engines = {
             model: cleanup.enter_context(
                 engine_process(

@@ -39,7 +39,7 @@ def files(server: TlsRedis) -> dict[str, Any]:
 
 
 async def test_settings_alone_reach_it(server: TlsRedis, files: dict[str, Any]) -> None:
-    settings = RedisSettings(redis_url=server.bare_url, redis_password=PASSWORD, **files)  # type: ignore[arg-type]
+    settings = RedisSettings(redis_url=server.bare_url, redis_password=PASSWORD, **files)
     async with open_redis(settings) as client:
         assert await client.ping()
     assert b"PONG" not in plain_answer_of(server.port)
@@ -55,7 +55,7 @@ def refusal(**given: Any) -> str:
 
 def test_what_is_wrong_is_told(server: TlsRedis, files: dict[str, Any], tmp_path: Path) -> None:
     url = server.bare_url
-    check_redis(RedisSettings(redis_url=url, redis_password=PASSWORD, **files))  # type: ignore[arg-type]
+    check_redis(RedisSettings(redis_url=url, redis_password=PASSWORD, **files))
     assert "refuses the password" in refusal(redis_url=url, redis_password="another", **files)
     assert "set REDIS_PASSWORD" in refusal(redis_url=url, **files)
     foreign = {**files, "redis_ca_file": Authority(tmp_path).ca_file}

@@ -24,10 +24,10 @@ def test_a_password_comes_from_the_environment_or_a_file(
 ) -> None:
     (tmp_path / f"platolm_{process}_redis_password").write_text("from a file\n")
     monkeypatch.setenv("PLATOLM_SECRETS_DIR", str(tmp_path))
-    assert PROCESSES[process]().redis_password == SecretStr("from a file")  # type: ignore[attr-defined]
+    assert PROCESSES[process]().redis_password == SecretStr("from a file")
     monkeypatch.setenv(f"PLATOLM_{process.upper()}_REDIS_PASSWORD", "from the environment")
     settings = PROCESSES[process]()
-    assert open_redis(settings).connection_pool.connection_kwargs["password"] == "from the environment"  # type: ignore[arg-type]
+    assert open_redis(settings).connection_pool.connection_kwargs["password"] == "from the environment"
     assert "environment" not in repr(settings)
 
 
