@@ -19,17 +19,16 @@ class Clock:
 async def test_it_is_fresh_for_half_of_it_from_the_sending_on() -> None:
     clock = Clock()
     lease = Lease(10.0, clock=clock)
-    assert not lease.is_fresh
+    seen = [lease.is_fresh]
     sent_at = lease.sending()
     clock.now += 2.0
     lease.renewed(sent_at)
     clock.now += 2.9
-    was_fresh = lease.is_fresh
-    assert was_fresh
+    seen.append(lease.is_fresh)
     await lease.fresh()
     clock.now += 0.1
-    is_fresh = lease.is_fresh
-    assert not is_fresh
+    seen.append(lease.is_fresh)
+    assert seen == [False, True, False]
 
 
 async def test_whoever_waits_goes_on_with_the_next_renewal() -> None:
