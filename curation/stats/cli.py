@@ -175,7 +175,9 @@ def stats(
     datasets = []
     for sources, name in zip(wanted, _names(wanted), strict=True):
         with on_disk(sources) as paths, _progress(name) as on_progress:
-            datasets.append(measure(paths, settings, name=name, on_progress=on_progress))
+            measured = measure(paths, settings, name=name, on_progress=on_progress)
+            measured.statistics.paths = sources  # as they were given, not where they were copied to
+            datasets.append(measured)
     first, *others = datasets
     _give([beside(first, others), *(other.statistics for other in others)], json_file, html_file)
 

@@ -19,7 +19,10 @@ _SCHEMES = ("redis", TLS_SCHEME, "unix")
 
 
 class RedisSettings(BaseSettings):
-    """What a process is told of Redis; its own settings build on these, under its own environment prefix."""
+    """What a process is told of Redis; its own settings build on these, under its own environment prefix.
+
+    Validators carry `_redis` in their names: one of the same name in a process's settings would replace it.
+    """
 
     redis_url: str = Field(
         DEFAULT_REDIS_URL,
@@ -54,12 +57,12 @@ class RedisSettings(BaseSettings):
         "redis_sentinel_username", "redis_sentinel_password", mode="before",
     )  # fmt: skip
     @classmethod
-    def _blank_is_none(cls, value: object) -> object:
+    def _redis_blank_is_none(cls, value: object) -> object:
         return value if not isinstance(value, str) or value.strip() else None
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, url: str) -> str:
+    def _redis_is_redis(cls, url: str) -> str:
         if urlsplit(url).scheme not in _SCHEMES:
             raise ValueError(
                 f"{_shown(url)} is no address of Redis, such as redis://host:6379/0 or rediss://host:6379/0"
@@ -68,28 +71,28 @@ class RedisSettings(BaseSettings):
 
     @field_validator("redis_ca_file", "redis_cert_file", "redis_key_file")
     @classmethod
-    def _is_there(cls, path: Path | None) -> Path | None:
+    def _redis_is_there(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
             raise ValueError(f"there is no file {path}")
         return path
 
     @field_validator("redis_sentinels", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _redis_split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("redis_sentinels")
     @classmethod
-    def _are_addresses(cls, sentinels: list[str]) -> list[str]:
+    def _redis_are_addresses(cls, sentinels: list[str]) -> list[str]:
         for sentinel in sentinels:
             if sentinel_address(sentinel) is None:
                 raise ValueError(f"{sentinel!r} is no address of a Sentinel, such as host:{SENTINEL_PORT}")
         return sentinels
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _redis_fits_together(self) -> Self:
         parts = urlsplit(self.redis_url)
         if self.redis_password is not None and parts.password:
             raise ValueError("redis_url holds a password, and redis_password another: leave one out")

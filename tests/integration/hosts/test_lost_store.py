@@ -107,8 +107,9 @@ def test_the_writer_waits_for_the_store_and_loses_nothing(
 def check_handing_on(parts: Parts, url: str, folder: Path) -> None:
     """The data tools read it where it is."""
     platolm(parts, "stats", url, "--embeddings", "none", "--processes", "1", "--json", str(folder / "stats.json"))
-    [statistics] = json.loads((folder / "stats.json").read_text())["datasets"]
-    assert statistics["name"] == url.rpartition("/")[2]
+    statistics = json.loads((folder / "stats.json").read_text())["dataset"]
+    told = statistics["name"], statistics["paths"], statistics["conversations"]
+    assert told == (url.rpartition("/")[2], [url], CONVERSATIONS)
     platolm(parts, "export", url, "--out", str(folder / "exported"), "--no-statistics")
     exported = json.loads((folder / "exported" / "data" / "train.json").read_text())
     assert len(exported) == CONVERSATIONS

@@ -31,6 +31,20 @@ def test_a_password_comes_from_the_environment_or_a_file(
     assert "environment" not in repr(settings)
 
 
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_process_reads_them_as_they_are_written(process: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in its own settings stands in the way."""
+    prefix = f"PLATOLM_{process.upper()}_REDIS"
+    monkeypatch.setenv(f"{prefix}_SENTINELS", "a:1, b")
+    monkeypatch.setenv(f"{prefix}_PASSWORD", " ")
+    settings = PROCESSES[process]()
+    assert isinstance(settings, RedisSettings)
+    assert (settings.redis_sentinels, settings.redis_password) == (["a:1", "b"], None)
+    monkeypatch.setenv(f"{prefix}_URL", "http://host")
+    with pytest.raises(ValidationError, match="no address of Redis"):
+        PROCESSES[process]()
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
