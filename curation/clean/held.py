@@ -127,7 +127,7 @@ def _code(pre: LexborNode) -> Code:
     codes = pre.css("code")
     code = codes[0] if len(codes) == 1 else None
     text = _verbatim(code or pre.css_first(".cm-content") or pre)
-    if not text.strip():  # it stands beside its element: broken HTML is put right in such ways
+    if not text and pre.css_first("table") is not None:  # cells were moved out of the code, as browsers do
         text = _verbatim(pre)
     return Code(text.removesuffix("\n"), _language(pre, code))
 
