@@ -165,7 +165,7 @@ def _open_blocking(settings: RedisSettings, opened: contextlib.ExitStack) -> red
         of_url = {**redis.connection.parse_url(settings.redis_url), "ssl": settings.redis_uses_tls}
         for name in ("host", "port", "connection_class"):
             of_url.pop(name, None)
-        client = sentinels.master_for(settings.redis_master, **options, **_bounds(settings), **of_url)
+        client = sentinels.master_for(settings.redis_master, **{**options, **_bounds(settings), **of_url})
     else:
         is_socket = urlsplit(settings.redis_url).scheme == "unix"
         client = redis.Redis.from_url(settings.redis_url, **options, **({} if is_socket else _bounds(settings)))
