@@ -169,7 +169,7 @@ def _open_blocking(settings: RedisSettings, opened: contextlib.ExitStack) -> red
         for name in ("host", "port", "connection_class"):
             of_url.pop(name, None)
         client: redis.Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
-            settings.redis_master, **options, **_bounds(settings), **of_url
+            settings.redis_master, **{**options, **_bounds(settings), **of_url}
         )
     else:
         is_socket = urlsplit(settings.redis_url).scheme == "unix"
