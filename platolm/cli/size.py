@@ -28,7 +28,7 @@ SIZE_EPILOG = """
 
 **The formula.** While n requests of g generated and p uncached prompt tokens run at an engine that holds c tokens for
 each, they are completed in t(n) = g · step(n, n·c) + n · (request + p · prefill) seconds. With R replicas, u utterances
-of a conversation and X conversations a second, each replica has n(X·u/R) running, where n/t(n) = X·u/R. X is what brings
+of a conversation and X conversations a second, each replica has n(X·u/R) running, where n/t(n) = X·u/R. X brings
 the conversations in flight to what KV caches and workers allow, and at most what the slower side's engines carry. See
 docs/sizing.md.
 """

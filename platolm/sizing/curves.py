@@ -1,8 +1,8 @@
 """What an engine does in a second, as a curve over its batch: a small JSON file, measured or marked as not measured.
 
 A curve says how long one step of continuous batching takes, in which each of n running requests gets one token, and
-what a new request adds. `benchmarks.engine_curve` measures one and writes the file; `curves/` holds those that come with
-the project.
+what a new request adds. `benchmarks.engine_curve` measures one and writes the file; `curves/` holds those that come
+with the project.
 """
 
 from __future__ import annotations

@@ -59,10 +59,11 @@ class Dialogue:
             return self._whole(low, block_tokens)
         if not low:
             raise InputError("a conversation has at least one round")
-        ends = [
-            (self._load(role, low, block_tokens[role]), self._load(role, low + 1, block_tokens[role])) for role in ROLES
-        ]
-        return {role: _between(*pair, share) for role, pair in zip(ROLES, ends, strict=True)}
+        lower, upper = (self._whole(rounds, block_tokens) for rounds in (low, low + 1))
+        return {role: _between(lower[role], upper[role], share) for role in ROLES}
+
+    def _whole(self, rounds: int, block_tokens: Mapping[str, int]) -> dict[str, SideLoad]:
+        return {role: self._load(role, rounds, block_tokens[role]) for role in ROLES}
 
     def _load(self, role: str, rounds: int, block_tokens: int) -> SideLoad:
         own, other = self.user_tokens, self.assistant_tokens
