@@ -2,9 +2,9 @@
 
 Closed loops of requests with random prompts, which no prefix cache knows, and outputs of a forced length: for each
 batch, short and long prompts, short and long utterances, each for some seconds. What the engine counts in between
-gives, for b requests at a time that generate G tokens and read P in W seconds,
+gives, for b requests at a time, R of which generate G tokens and read P in W seconds,
 
-    W = G/b · step(b) + G · context · context_token_s + requests · request_s + P · prefill_token_s
+    W = G/b · step(b) + G · context · context_token_s + R · request_s + P · prefill_token_s + R/b · latency_s
 
 and non-negative least squares over all of them gives the numbers. An endpoint that is there already is named by --url;
 else the demo pair's engines (or two models) are started, each on cores of its own, and measured at the same time, as in
@@ -103,6 +103,7 @@ class Fit:
     context_token_s: float
     prefill_token_s: float
     request_s: float
+    latency_s: float
     error: float
 
 
@@ -162,6 +163,7 @@ def main(
         context_token_s=fit.context_token_s,
         prefill_token_s=fit.prefill_token_s,
         request_s=fit.request_s,
+        latency_s=fit.latency_s,
         fit_error=round(fit.error, 4),
     )
     show(readings, curve)
@@ -217,23 +219,30 @@ def fitted(readings: Sequence[Reading]) -> Fit:
     found = found / norms
     errors = rows @ found / scales - 1
     steps = np.maximum.accumulate(found[: len(sizes)])
-    context_token_s, request_s, prefill_token_s = (float(value) for value in found[len(sizes) :])
+    context_token_s, request_s, prefill_token_s, latency_s = (float(value) for value in found[len(sizes) :])
     return Fit(
         tuple((size, float(seconds)) for size, seconds in zip(sizes, steps, strict=True)),
         context_token_s,
         prefill_token_s,
         request_s,
+        latency_s,
         float(np.abs(errors).max()),
     )
 
 
 def _rows(readings: Sequence[Reading], columns: dict[int, int]) -> Iterator[list[float]]:
-    """What each unknown is multiplied with: the steps by batch, then context, requests, prompt tokens."""
+    """What each unknown is multiplied with: the steps by batch, then context, requests, prompt tokens, ways."""
     for one in readings:
         row = [0.0] * len(columns)
         row[columns[one.load.batch]] = one.generated / one.load.batch
         # Over a request that generates N, the context is the prompt and half of N; longer ones weigh more.
-        yield [*row, one.generated * (one.load.prompt + 0.54 * one.load.output), one.requests, one.prefilled]
+        yield [
+            *row,
+            one.generated * (one.load.prompt + 0.54 * one.load.output),
+            one.requests,
+            one.prefilled,
+            one.requests / one.load.batch,
+        ]
 
 
 def show(readings: Sequence[Reading], curve: EngineCurve) -> None:
@@ -244,7 +253,7 @@ def show(readings: Sequence[Reading], curve: EngineCurve) -> None:
         table.add_row(str(batch), f"{1000 * seconds:.2f}", f"{batch / seconds:,.0f}", told)
     output_console().print(table)
     output_console().print(
-        f"a request {1000 * curve.request_s:.2f} ms, a prompt token {1e6 * curve.prefill_token_s:.1f} µs, "
+        f"a request {1000 * curve.request_s:.2f} ms, on its way {1000 * curve.latency_s:.2f} ms, a prompt token {1e6 * curve.prefill_token_s:.1f} µs, "
         f"a token held {1e9 * curve.context_token_s:.1f} ns a step; the fit's largest error {curve.fit_error:.1%}"
     )
 

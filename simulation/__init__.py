@@ -1,1 +1,1 @@
-"""A discrete-event model of a run: engines by their curves, workers that place conversations as the orchestrator does."""
+"""A discrete-event model of a run: engines by their curves, conversations placed as the orchestrator places them."""

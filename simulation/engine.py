@@ -2,8 +2,8 @@
 
 While n requests run that hold c tokens, each gets a token every step(n, c) seconds; a new request makes all wait for
 request_s and for the tokens of its prompt that are not cached. Between two events of an engine its step is constant.
-A request begins when a slot is free and the blocks for its prompt *and* its whole utterance are to be had, in the order of
-coming: vLLM begins earlier and may have to preempt, which the model does not.
+A request begins, in the order of coming, when a slot is free and the blocks for its prompt *and* its whole utterance
+are to be had: vLLM begins earlier and may have to preempt, which the model does not.
 """
 
 from __future__ import annotations

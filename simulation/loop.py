@@ -1,7 +1,7 @@
 """The events of a run in order of time: an utterance is complete, a request comes, an engine is killed or joins.
 
-Conversations are claimed as workers do: as soon as one ends, up to the number in flight, and under `LEAST_RESERVED` only
-where both sides have an engine with room. What a conversation reserves follows those that ended: `finish.lua`.
+Conversations are claimed as workers do: as soon as one ends, up to the number in flight, and under `LEAST_RESERVED`
+only where both sides have an engine with room. What a conversation reserves follows those that ended: `finish.lua`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from platolm.reservation import HELD_MARGIN
-from simulation import cache, engine, placement
+from simulation import engine, placement
 from simulation.compiled import compiled
 from simulation.placement import Policy
 from simulation.state import (
@@ -213,7 +213,8 @@ def complete(
     talks.context[talk] += tokens + talks.framing_tokens[0]
     talks.said[talk] += 1
     if talks.said[talk] < talks.first[talk + 1] - talks.first[talk]:
-        heapq.heappush(events, (now + rules.orchestrator_s, len(engines.reserved) + talk))
+        on_the_way = engines.latency_s[number] + rules.orchestrator_s
+        heapq.heappush(events, (now + on_the_way, len(engines.reserved) + talk))
     else:
         end(engines, talks, tally, moment, rules, talk, now)
         claim(engines, talks, moment, rules, now, events)

@@ -1,14 +1,12 @@
 """Where conversations go: as the orchestrator places them, and as others do.
 
-`least_reserved` is services/orchestrator/queue/scripts/claim.lua's `choose`, `fewest_reserved` is place.lua; a test runs
-both sides of each on the same cases.
+`least_reserved` is `choose` of services/orchestrator/queue/scripts/claim.lua, `fewest_reserved` is place.lua; a test
+asks the scripts and these functions in the same cases.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-
-import numpy as np
 
 from simulation.compiled import compiled
 from simulation.state import Engines, Flags, Ints
@@ -34,6 +32,9 @@ class Policy(IntEnum):
 _LEAST, _TWO, _ROBIN, _HASH = (
     int(one) for one in (Policy.LEAST_RESERVED, Policy.POWER_OF_TWO, Policy.ROUND_ROBIN, Policy.CONSISTENT_HASH)
 )
+
+
+_PRIME = 2**31 - 1
 
 
 @compiled
@@ -63,18 +64,21 @@ def fewest_reserved(reserved: Ints, is_alive: Flags) -> int:
 
 
 @compiled
-def mixed(value: int) -> np.uint64:
-    """A hash of a number (the finaliser of SplitMix64)."""
-    state = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.uint64(state ^ (state >> np.uint64(31)))
+def mixed(value: int) -> int:
+    """A hash of a number below 2^62, itself below 2^31: rounds of a Lehmer generator, which 64 bits hold."""
+    state = value % _PRIME + 1
+    for _ in range(3):
+        state = state * 48271 % _PRIME
+        state ^= state >> 13
+        state = (state + value // _PRIME) * 69621 % _PRIME
+        state ^= state >> 9
+    return state
 
 
 @compiled
 def by_hash(is_alive: Flags, talk: int) -> int:
     """The engine with the highest hash together with the conversation: one that comes or goes moves only its own."""
-    best, highest = -1, np.uint64(0)
+    best, highest = -1, -1
     for engine in range(len(is_alive)):
         value = mixed(((talk + 1) << 20) + engine)
         if is_alive[engine] and (best < 0 or value > highest):
@@ -100,7 +104,7 @@ def of_two(is_alive: Flags, requests: Ints, draw: Ints) -> int:
         found = -1
         while found < 0 and is_alive.any():
             draw[0] += 1
-            candidate = np.int64(mixed(draw[0]) >> np.uint64(1)) % len(is_alive)
+            candidate = mixed(draw[0]) % len(is_alive)
             if is_alive[candidate]:
                 found = candidate
         if best < 0 or (found >= 0 and requests[found] < requests[best]):

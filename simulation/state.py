@@ -1,7 +1,7 @@
 """What the model knows at a moment, as arrays that compiled functions share.
 
-Engines of both sides are numbered through, the user's side first. A *seat* is a conversation on one side: conversation c
-of n on side s is seat s · n + c. -1 stands for none.
+Engines of both sides are numbered through, the user's side first. A *seat* is a conversation on one side: conversation
+c of n on side s is seat s · n + c. -1 stands for none.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Engines(NamedTuple):
     context_token_s: Floats
     prefill_token_s: Floats
     request_s: Floats
+    latency_s: Floats
     max_batch: Ints
     block_tokens: Ints
     num_blocks: Ints
@@ -129,6 +130,7 @@ def engines_of(curves: Sequence[EngineCurve]) -> Engines:
         np.array([curve.context_token_s for curve in curves]),
         np.array([curve.prefill_token_s for curve in curves]),
         np.array([curve.request_s for curve in curves]),
+        np.array([curve.latency_s for curve in curves]),
         np.array([curve.max_batch for curve in curves], np.int64),
         np.array([curve.block_tokens for curve in curves], np.int64),
         num_blocks,

@@ -11,7 +11,7 @@ from simulation.state import Ints, SmallInts
 
 @dataclass(frozen=True)
 class Workload:
-    """Tokens of every utterance of all conversations in a row; conversation c's lie from `first[c]` to `first[c + 1]`."""
+    """Tokens of all conversations' utterances in a row; conversation c's lie from `first[c]` to `first[c + 1]`."""
 
     first: Ints
     tokens: SmallInts

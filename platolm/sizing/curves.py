@@ -27,7 +27,8 @@ class EngineCurve(BaseModel):
     """One engine, a replica of either side. Times are in seconds.
 
     A step with n requests that hold h tokens together takes `step_s(n, h)`. A request adds `request_s`, and
-    `prefill_token_s` for each token of its prompt that is not in the prefix cache; meanwhile the others wait.
+    `prefill_token_s` for each token of its prompt that is not in the prefix cache; meanwhile the others wait. For
+    `latency_s` it is on its way, to the engine or back.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +48,8 @@ class EngineCurve(BaseModel):
     )
     context_token_s: float = Field(0.0, ge=0, description="what each token that the batch holds adds to a step")
     prefill_token_s: float = Field(ge=0, description="what each token of a prompt that is not cached takes")
-    request_s: float = Field(ge=0, description="what each request takes besides")
+    request_s: float = Field(ge=0, description="what each request takes besides, while the others wait")
+    latency_s: float = Field(0.0, ge=0, description="what a request is on its way besides, while the others go on")
     fit_error: float | None = Field(None, ge=0, description="largest relative error against its own measurements")
 
     @field_validator("steps")
@@ -80,6 +82,7 @@ class EngineCurve(BaseModel):
                 "context_token_s": self.context_token_s * slowness,
                 "prefill_token_s": self.prefill_token_s * slowness,
                 "request_s": self.request_s * slowness,
+                "latency_s": self.latency_s * slowness,
             }
         )
 

@@ -9,7 +9,7 @@ seconds, so that it completes r(n) = n / t(n) requests a second. With N conversa
 utterances of each at a side and R replicas there, each replica completes X·u/R requests a second and has n(X·u/R) of
 them running, n being the inverse of r. Every conversation is somewhere (Little's law):
 
-    N = Σ over sides R · n(X·u/R)  +  X · utterances · orchestrator_s
+    N = Σ over sides R · n(X·u/R)  +  X · u · (latency_s + orchestrator_s)
 
 The right side grows with X, so one X solves it; X cannot pass the lower of both sides' R · max r(n) / u, with n up to
 what the curve was measured to. N is bounded by the KV caches, R · kv_tokens / reserved, and by the workers'
@@ -29,6 +29,7 @@ ORCHESTRATOR_S = 0.03
 """Between the end of an utterance at an engine and the next one's request; measured in docs/performance.md."""
 
 _HALVINGS = 60
+_ALIKE = 1e-9
 _MOST_REPLICAS = 100_000
 
 
@@ -69,7 +70,8 @@ class Side:
         """The requests at a time at which one replica completes the most a second, and how many it does."""
         most = self.most_running
         candidates = {most, *(float(batch) for batch, _ in self.curve.steps if batch < most)}
-        running = max(sorted(candidates), key=self.rate)
+        most_a_second = max(self.rate(running) for running in candidates)
+        running = min(running for running in candidates if self.rate(running) >= most_a_second * (1 - _ALIKE))
         return running, self.rate(running)
 
     def conversations_per_s(self) -> float:
@@ -79,9 +81,7 @@ class Side:
     def running_at(self, conversations_per_s: float) -> float:
         """n: what one replica has running while the whole completes so many conversations a second."""
         wanted = conversations_per_s * self.load.utterances / self.replicas
-        top, best = self.best()
-        if wanted >= best:
-            return top
+        top, _ = self.best()
         return _least(lambda running: self.rate(running) >= wanted, 0.0, top)
 
 
@@ -110,11 +110,11 @@ def throughput(
     allowed = cache_limit if max_in_flight is None else min(cache_limit, max_in_flight)
     ceilings = {role: side.conversations_per_s() for role, side in sides.items()}
     ceiling = min(ceilings.values())
-    utterances = sum(side.load.utterances for side in sides.values())
+    on_the_way = sum(side.load.utterances * (orchestrator_s + side.curve.latency_s) for side in sides.values())
 
     def in_flight(rate: float) -> float:
         running = sum(side.replicas * side.running_at(rate) for side in sides.values())
-        return running + rate * utterances * orchestrator_s
+        return running + rate * on_the_way
 
     if in_flight(ceiling) <= allowed:
         rate, limit = ceiling, f"the {_name(min(ceilings, key=ceilings.__getitem__))}'s engines"
