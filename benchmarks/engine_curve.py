@@ -253,7 +253,8 @@ def show(readings: Sequence[Reading], curve: EngineCurve) -> None:
         table.add_row(str(batch), f"{1000 * seconds:.2f}", f"{batch / seconds:,.0f}", told)
     output_console().print(table)
     output_console().print(
-        f"a request {1000 * curve.request_s:.2f} ms, on its way {1000 * curve.latency_s:.2f} ms, a prompt token {1e6 * curve.prefill_token_s:.1f} µs, "
+        f"a request {1000 * curve.request_s:.2f} ms, on its way {1000 * curve.latency_s:.2f} ms, "
+        f"a prompt token {1e6 * curve.prefill_token_s:.1f} µs, "
         f"a token held {1e9 * curve.context_token_s:.1f} ns a step; the fit's largest error {curve.fit_error:.1%}"
     )
 

@@ -32,7 +32,7 @@ from simulation.state import (
 _LEAST, _HASH, _EACH_REQUEST = (
     int(one) for one in (Policy.LEAST_RESERVED, Policy.CONSISTENT_HASH, Policy.REQUEST_ROUND_ROBIN)
 )
-_SMOOTHING = 16
+SMOOTHING = 16
 """Of what conversations are expected to need; as in finish.lua."""
 
 
@@ -237,7 +237,7 @@ def end(
         engines.reserved[talks.engine[seat]] -= talks.need[talk]
     held = math.ceil(HELD_MARGIN * talks.sizes[talk] / talks.said[talk])
     expected = moment.expected[0]
-    moment.expected[0] = max(1, math.ceil(expected + (held - expected) / _SMOOTHING))
+    moment.expected[0] = max(1, math.ceil(expected + (held - expected) / SMOOTHING))
 
 
 @compiled

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from platolm.conversation import ASSISTANT, USER
 from platolm.errors import InputError
 from platolm.sizing.curves import EngineCurve
 from platolm.sizing.load import ROLES, SideLoad
@@ -28,7 +29,7 @@ from platolm.sizing.load import ROLES, SideLoad
 ORCHESTRATOR_S = 0.03
 """Between the end of an utterance at an engine and the next one's request; measured in docs/performance.md."""
 
-_HALVINGS = 60
+_HALVINGS = 50
 _ALIKE = 1e-9
 _MOST_REPLICAS = 100_000
 
@@ -143,27 +144,33 @@ def replicas_for(
     Raises:
         InputError: no number of replicas does, with so few conversations in flight.
     """
+
+    def reached(counts: Mapping[str, int]) -> Throughput:
+        sides = {role: side_of(role, counts[role]) for role in ROLES}
+        return throughput(sides, max_in_flight=max_in_flight, orchestrator_s=orchestrator_s)
+
+    def is_enough(found: Throughput) -> bool:
+        return found.conversations_per_s >= conversations_per_s * (1 - _ALIKE)
+
     single = {role: side_of(role, 1).conversations_per_s() for role in ROLES}
     counts = {role: max(1, -int(-conversations_per_s // single[role])) for role in ROLES}
-    while sum(counts.values()) <= _MOST_REPLICAS:
-        sides = {role: side_of(role, counts[role]) for role in ROLES}
-        reached = throughput(sides, max_in_flight=max_in_flight, orchestrator_s=orchestrator_s)
-        if reached.conversations_per_s >= conversations_per_s * (1 - 1e-9):
-            return counts
-        busiest = max(ROLES, key=reached.busy.__getitem__)
-        short = conversations_per_s / reached.conversations_per_s - 1
-        counts[busiest] += max(1, int(counts[busiest] * short / 2))
-        other = next(role for role in ROLES if role != busiest)
-        if sides[other].kv_conversations < sides[busiest].kv_conversations and "KV" in reached.limit:
-            counts[other] += 1
-    raise InputError(
-        f"{max_in_flight or 0:,.0f} conversations in flight are too few for {conversations_per_s * 3600:,.0f} an hour, "
-        "whatever the replicas: allow more (workers' max_in_flight)"
-    )
+    while not is_enough(found := reached(counts)):
+        if sum(counts.values()) > _MOST_REPLICAS:
+            raise InputError(
+                f"{max_in_flight or 0:,.0f} conversations in flight are too few for {conversations_per_s * 3600:,.0f} "
+                "an hour, whatever the replicas: allow more (workers' max_in_flight)"
+            )
+        # Whichever side it helps more, or both: what is too many is taken back below.
+        short = conversations_per_s / found.conversations_per_s - 1
+        counts = {role: count + max(1, int(count * short / 2)) for role, count in counts.items()}
+    for role in ROLES:
+        while counts[role] > 1 and is_enough(reached(fewer := {**counts, role: counts[role] - 1})):
+            counts = fewer
+    return counts
 
 
 def _name(role: str) -> str:
-    return {"user": "simulator", "assistant": "respondent"}[role]
+    return {USER: "simulator", ASSISTANT: "respondent"}[role]
 
 
 def _least(is_enough: Callable[[float], bool], low: float, high: float) -> float:

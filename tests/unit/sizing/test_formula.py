@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platolm.conversation import ASSISTANT, USER
@@ -68,6 +68,7 @@ def test_time_that_others_take_from_an_engine_is_a_requests() -> None:
     assert found.conversation_s == pytest.approx(4 * 0.210)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 500), st.integers(1, 20), st.floats(0, 1))
 def test_more_of_anything_is_never_slower_and_littles_law_holds(in_flight: int, replicas: int, hits: float) -> None:
     loads = Dialogue(3, 20, 60, hit_share=hits).loads({USER: 16, ASSISTANT: 16})
@@ -85,6 +86,7 @@ def test_more_of_anything_is_never_slower_and_littles_law_holds(in_flight: int, 
     assert rate(in_flight, replicas) <= rate(in_flight, replicas + 1) * (1 + 1e-6)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0.1, 5000), st.floats(1, 200), st.floats(1, 200))
 def test_the_replicas_found_reach_what_was_wanted_and_one_less_does_not(
     wanted: float, said: float, told: float
@@ -101,7 +103,7 @@ def test_the_replicas_found_reach_what_was_wanted_and_one_less_does_not(
         return throughput(made).conversations_per_s
 
     assert reached() >= wanted * (1 - 1e-6)
-    assert sum(counts.values()) == 2 or min(reached(**{role: 1}) for role in counts if counts[role] > 1) < wanted
+    assert all(reached(**{role: 1}) < wanted for role in counts if counts[role] > 1)
 
 
 def test_too_few_in_flight_is_told() -> None:
