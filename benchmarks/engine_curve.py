@@ -146,16 +146,26 @@ def main(
             where, on_cpu = hardware or f"{this_machine()}: {cores}", device is Device.CPU
     except PlatoLMError as error:
         sys.exit(print_error(error))
+    curve = curve_of(readings, cache, name=name or out.stem, model=model, hardware=where, max_batch=max_batch)
+    curve = curve.model_copy(update={"gpus": gpus if gpus is not None else 0.0 if on_cpu else 1.0})
+    show(readings, curve)
+    write_atomically(out, (curve.model_dump_json(indent=2) + "\n").encode())
+
+
+def curve_of(
+    readings: Sequence[Reading], cache: CacheShape, *, name: str, model: str, hardware: str, max_batch: int
+) -> EngineCurve:
+    """The curve that explains the readings best."""
     fit = fitted(readings)
-    curve = EngineCurve(
-        name=name or out.stem,
+    versions = [f"{package} {number}" for package, number in installed_versions().items() if "vllm" in package]
+    return EngineCurve(
+        name=name,
         is_measured=True,
         source="python -m benchmarks.engine_curve",
         model=model,
-        engine=", ".join(f"{package} {number}" for package, number in installed_versions().items() if "vllm" in package)
-        or "vLLM",
-        hardware=where,
-        gpus=gpus if gpus is not None else 0 if on_cpu else 1,
+        engine=", ".join(versions) or "vLLM",
+        hardware=hardware,
+        gpus=0,
         block_tokens=cache.block_tokens,
         kv_tokens=cache.num_tokens,
         max_batch=max_batch,
@@ -166,8 +176,6 @@ def main(
         latency_s=fit.latency_s,
         fit_error=round(fit.error, 4),
     )
-    show(readings, curve)
-    write_atomically(out, (curve.model_dump_json(indent=2) + "\n").encode())
 
 
 async def measure_all(

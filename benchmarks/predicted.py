@@ -1,8 +1,9 @@
 """What the formula of `platolm size` and the simulation say of a run, beside that run.
 
 A run of conversations that end by their number of turns goes through API, writer, Redis and a worker, before engines
-that were just started (benchmarks.saturation's stack). Its own dataset gives the tokens of its conversations, and a
-curve what its engines do, measured on the same cores (`python -m benchmarks.engine_curve`), nothing else:
+that were just started (benchmarks.saturation's stack). Its own dataset gives the tokens of its conversations. What the
+engines do is a curve, measured at these very engines before the run and again after it (benchmarks.engine_curve), so
+that what else the machine does then is in both; --curve names another. Nothing else is known to either:
 
 *formula*: conversations an hour in the middle of the run, between a fifth and four fifths of its utterances, against
 `platolm.sizing.formula`;
@@ -12,7 +13,7 @@ the same utterances.
 
 Figures are measured ÷ predicted, medians over the runs.
 
-    python -m benchmarks.predicted --curve FILE [--runs 3] [--conversations 320] [--in-flight 64] [--json FILE]
+    python -m benchmarks.predicted [--curve FILE] [--runs 3] [--conversations 320] [--in-flight 64] [--json FILE]
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ import psutil
 import typer
 import uvloop
 
-from benchmarks.cores import share_cores
+from benchmarks.cores import pinned_to, share_cores
+from benchmarks.engine_curve import Load, Reading, Target, curve_of, measure_all
 from benchmarks.engines import Device, read_all, running_engines, served, urls_by_role
 from benchmarks.full_stack import Progress, Shape, complete, orchestrator
 from benchmarks.load_generator import hit_share
@@ -43,7 +45,7 @@ from benchmarks.setting import shape_details
 from platolm.cli.console import message_console, print_error
 from platolm.dataset import Record
 from platolm.errors import PlatoLMError
-from platolm.sizing.curves import DEMO_CURVE, EngineCurve, read_curve
+from platolm.sizing.curves import EngineCurve, read_curve
 from platolm.sizing.formula import Side, throughput
 from platolm.sizing.load import measured_loads
 from platolm.sizing.plan import SECONDS_PER_HOUR, SHARED_CORE_S
@@ -54,6 +56,7 @@ from simulation.workload import Workload
 NAME = "predicted"
 FLOOR = 0.9
 _MIDDLE = (0.2, 0.8)
+_WINDOW_S = 2.5
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,11 @@ class Compared:
     hits: float
     simulated_hits: float
     others_cores: float
+    fit_error: float
 
 
 def main(
-    curve: Annotated[str, typer.Option(help="The engines' curve, by its file or name.")] = DEMO_CURVE,
+    curve: Annotated[str | None, typer.Option(help="A curve's file or name, instead of a measured one.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs, one after the other.")] = 3,
     conversations: Annotated[int, typer.Option(min=1, help="Of each run.")] = 320,
     in_flight: Annotated[int, typer.Option(min=1, help="Conversations at a time.")] = 64,
@@ -80,7 +84,7 @@ def main(
 ) -> None:
     """Compare runs with what was predicted of them."""
     try:
-        engine = read_curve(curve)
+        given = None if curve is None else read_curve(curve)
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(
                 served(None, None, Device.CPU),
@@ -89,7 +93,7 @@ def main(
                 in_flight,
                 Path(folder),
             )
-            compared = [uvloop.run(compare(bench, f"run-{number}", engine)) for number in range(runs)]
+            compared = [uvloop.run(compare(bench, f"run-{number}", given)) for number in range(runs)]
     except PlatoLMError as error:
         sys.exit(print_error(error))
     details: dict[str, Detail] = {
@@ -102,6 +106,7 @@ def main(
         "cache hits measured": median(one.hits for one in compared),
         "cache hits simulated": median(one.simulated_hits for one in compared),
         "cores that others took": median(one.others_cores for one in compared),
+        "largest error of the curves' fit": max(one.fit_error for one in compared),
         "cores": str(bench.cores),
     }
     by_formula = [one.middle / one.formula for one in compared]
@@ -115,8 +120,8 @@ def main(
     )
 
 
-async def compare(bench: Bench, name: str, curve: EngineCurve) -> Compared:
-    """One run before new engines."""
+async def compare(bench: Bench, name: str, given: EngineCurve | None) -> Compared:
+    """One run before new engines; None: their curve is measured around it."""
     folder = bench.room(name)
     polled: list[tuple[float, int]] = []
 
@@ -125,6 +130,10 @@ async def compare(bench: Bench, name: str, curve: EngineCurve) -> Compared:
 
     async with running_engines(bench.served, bench.cores, folder) as engines:
         await require_room(engines, bench)
+        targets = [Target(engine.url, engine.model) for engine in engines]
+        readings: list[Reading] = []
+        if given is None:
+            readings += await _read_curve(bench, targets)
         before = await read_all(engines)
         cpu, began = _busy_cpu(), time.monotonic()
         with orchestrator(folder, urls_by_role(engines), bench.in_flight, bench.cores) as api:
@@ -134,6 +143,10 @@ async def compare(bench: Bench, name: str, curve: EngineCurve) -> Compared:
             own_cpu = _tree_cpu(own) - own_before
         others = max(0.0, _busy_cpu() - cpu - own_cpu) / (time.monotonic() - began)
         counters = await read_all(engines) - before
+        cache = await engines[0].cache_shape()
+        if given is None:
+            readings += await _read_curve(bench, targets)
+    curve = given or curve_of(readings, cache, name=name, model="", hardware="", max_batch=256)
     records = in_order(run.records)
     formula = by_formula(records, curve, bench.in_flight)
     outcome = simulate(_setup(curve, bench.in_flight), workload_of(records))
@@ -145,9 +158,20 @@ async def compare(bench: Bench, name: str, curve: EngineCurve) -> Compared:
         hit_share(counters),
         outcome.hit_share,
         others,
+        curve.fit_error or 0.0,
     )
     message_console().print(f"{name}: {compared}", markup=False)
     return compared
+
+
+async def _read_curve(bench: Bench, targets: Sequence[Target]) -> list[Reading]:
+    """At batches about as large as a run has them, half of its conversations at either side."""
+    half = bench.in_flight / 2
+    batches = sorted({max(1, round(half * share)) for share in (0.5, 0.75, 1.0, 1.25)})
+    loads = [Load(batch, prompt, output) for batch in batches for prompt in (32, 128) for output in (8, 40)]
+    with pinned_to(bench.cores.client):
+        readings, _ = await measure_all(targets, loads, _WINDOW_S)
+    return readings
 
 
 def by_formula(records: Sequence[Record], curve: EngineCurve, in_flight: int) -> float:
