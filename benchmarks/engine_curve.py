@@ -2,13 +2,14 @@
 
 Closed loops of requests with random prompts, which no prefix cache knows, and outputs of a forced length: for each
 batch, short and long prompts, short and long utterances, each for some seconds. What the engine counts in between
-gives, for b requests at a time, R of which generate G tokens and read P in W seconds,
+gives, for b requests at a time, R of which generate G tokens in S steps and read P in W seconds,
 
-    W = G/b · step(b) + G · context · context_token_s + R · request_s + P · prefill_token_s + R/b · latency_s
+    W = S · step(G/S) + G · context · context_token_s + R · request_s + P · prefill_token_s + R/b · latency_s
 
 and non-negative least squares over all of them gives the numbers. An endpoint that is there already is named by --url;
 else the demo pair's engines (or two models) are started, each on cores of its own, and measured at the same time, as in
-a run. The largest relative error of the fit is written beside the curve.
+a run; their seconds are of the processor time that they get, so that what else the machine does is left out, and the
+orchestrator too. The largest relative error of the fit is written beside the curve.
 
     python -m benchmarks.engine_curve --out FILE [--url http://host:8000/v1 --model NAME] [--batches 1,8,32,64,128]
 """
@@ -21,7 +22,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from benchmarks.counters import CacheShape, Counters, read_cache_shape, read_cou
 from benchmarks.engines import (
     Device,
     DeviceOption,
+    Engine,
     KvCacheOption,
     RespondentOption,
     SimulatorOption,
@@ -73,6 +75,7 @@ class Reading:
     seconds: float
     generated: float
     prefilled: float
+    steps: float
 
     @property
     def requests(self) -> float:
@@ -89,10 +92,16 @@ class Target:
 
     url: str
     model: str
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def root(self) -> str:
         return self.url.removesuffix("/v1")
+
+
+def target_of(engine: Engine) -> Target:
+    """An engine of ours, timed by the processor time that it gets."""
+    return Target(engine.url, engine.model, engine.processor_s)
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ def main(
                 with tempfile.TemporaryDirectory() as folder:
                     async with running_engines(what, cores, Path(folder)) as engines:
                         with pinned_to(cores.client):
-                            return await measure_all([Target(one.url, one.model) for one in engines], loads, window)
+                            return await measure_all([target_of(one) for one in engines], loads, window)
 
             readings, cache = uvloop.run(start_and_measure())
             model = " and ".join(Path(one).name for one in what.models.values())
@@ -211,14 +220,14 @@ async def measure(session: aiohttp.ClientSession, target: Target, load: Load, wi
             with suppress(asyncio.CancelledError):
                 await slot
     counted = after - before
-    return Reading(load, ended - began, counted.generated_tokens, counted.prompt_tokens - counted.cache_hits)
+    prefilled = counted.prompt_tokens - counted.cache_hits
+    return Reading(load, ended - began, counted.generated_tokens, prefilled, counted.steps)
 
 
 def fitted(readings: Sequence[Reading]) -> Fit:
     """Non-negative least squares of the relative errors; the steps are made to rise with the batch."""
     sizes = sorted({one.load.batch for one in readings})
-    columns = {size: place for place, size in enumerate(sizes)}
-    rows = np.array(list(_rows(readings, columns)))
+    rows = np.array(list(_rows(readings, sizes)))
     scales = np.array([one.seconds for one in readings])
     # Columns differ by orders of magnitude; each is brought to one.
     norms = np.linalg.norm(rows / scales[:, None], axis=0)
@@ -238,11 +247,12 @@ def fitted(readings: Sequence[Reading]) -> Fit:
     )
 
 
-def _rows(readings: Sequence[Reading], columns: dict[int, int]) -> Iterator[list[float]]:
+def _rows(readings: Sequence[Reading], sizes: Sequence[int]) -> Iterator[list[float]]:
     """What each unknown is multiplied with: the steps by batch, then context, requests, prompt tokens, ways."""
     for one in readings:
-        row = [0.0] * len(columns)
-        row[columns[one.load.batch]] = one.generated / one.load.batch
+        row = [0.0] * len(sizes)
+        for place, share in _between(one.generated / one.steps, sizes):
+            row[place] = one.steps * share
         # Over a request that generates N, the context is the prompt and half of N; longer ones weigh more.
         yield [
             *row,
@@ -251,6 +261,16 @@ def _rows(readings: Sequence[Reading], columns: dict[int, int]) -> Iterator[list
             one.prefilled,
             one.requests / one.load.batch,
         ]
+
+
+def _between(batch: float, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
+    """The places of the sizes around a batch, each with its share in a straight line between them."""
+    above = min(int(np.searchsorted(sizes, batch)), len(sizes) - 1)
+    if above == 0 or batch >= sizes[-1]:
+        yield above, 1.0
+        return
+    share = (batch - sizes[above - 1]) / (sizes[above] - sizes[above - 1])
+    yield from ((above - 1, 1 - share), (above, share))
 
 
 def show(readings: Sequence[Reading], curve: EngineCurve) -> None:
@@ -308,7 +328,7 @@ async def _slot(
 async def _counters(session: aiohttp.ClientSession, target: Target) -> tuple[Counters, float]:
     """The engine's counts, and when they were taken."""
     text = await _metrics(session, target)
-    return read_counters(text), time.monotonic()
+    return read_counters(text), target.clock()
 
 
 async def _metrics(session: aiohttp.ClientSession, target: Target) -> str:

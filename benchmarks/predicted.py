@@ -11,7 +11,9 @@ that what else the machine does then is in both; --curve names another. Nothing 
 *simulation*: conversations an hour of the whole run, its beginning and its end included, against `simulation.model` on
 the same utterances.
 
-Figures are measured ÷ predicted, medians over the runs.
+Figures are measured ÷ predicted, medians over the runs. Hours are of the processor time that an engine got, in curve
+and run alike, and not the clock's: on a machine that does other things too, a run and its curve are otherwise of
+different machines. What others took, and the clock's figure, are told.
 
     python -m benchmarks.predicted [--curve FILE] [--runs 3] [--conversations 320] [--in-flight 64] [--json FILE]
 """
@@ -34,8 +36,8 @@ import typer
 import uvloop
 
 from benchmarks.cores import pinned_to, share_cores
-from benchmarks.engine_curve import Load, Reading, Target, curve_of, measure_all
-from benchmarks.engines import Device, read_all, running_engines, served, urls_by_role
+from benchmarks.engine_curve import Load, Reading, Target, curve_of, measure_all, target_of
+from benchmarks.engines import Device, Engine, read_all, running_engines, served, urls_by_role
 from benchmarks.full_stack import Progress, Shape, complete, orchestrator
 from benchmarks.load_generator import hit_share
 from benchmarks.pairs import Bench, require_room
@@ -48,7 +50,7 @@ from platolm.errors import PlatoLMError
 from platolm.sizing.curves import EngineCurve, read_curve
 from platolm.sizing.formula import Side, throughput
 from platolm.sizing.load import measured_loads
-from platolm.sizing.plan import SECONDS_PER_HOUR, SHARED_CORE_S
+from platolm.sizing.plan import SECONDS_PER_HOUR
 from simulation.model import Setup, simulate
 from simulation.placement import Policy
 from simulation.workload import Workload
@@ -69,6 +71,7 @@ class Compared:
     simulated: float
     hits: float
     simulated_hits: float
+    by_the_clock: float
     others_cores: float
     fit_error: float
 
@@ -105,6 +108,7 @@ def main(
         "the whole run simulated": median(one.simulated for one in compared),
         "cache hits measured": median(one.hits for one in compared),
         "cache hits simulated": median(one.simulated_hits for one in compared),
+        "the whole run by the clock": median(one.by_the_clock for one in compared),
         "cores that others took": median(one.others_cores for one in compared),
         "largest error of the curves' fit": max(one.fit_error for one in compared),
         "cores": str(bench.cores),
@@ -124,13 +128,18 @@ async def compare(bench: Bench, name: str, given: EngineCurve | None) -> Compare
     """One run before new engines; None: their curve is measured around it."""
     folder = bench.room(name)
     polled: list[tuple[float, int]] = []
+    engines: list[Engine] = []
+
+    def engine_s() -> float:
+        return sum(engine.processor_s() for engine in engines) / len(engines)
 
     async def note(progress: Progress) -> None:
-        polled.append((time.monotonic(), int(progress["utterances"])))
+        polled.append((engine_s(), int(progress["utterances"])))
 
-    async with running_engines(bench.served, bench.cores, folder) as engines:
+    async with running_engines(bench.served, bench.cores, folder) as started:
+        engines += started
         await require_room(engines, bench)
-        targets = [Target(engine.url, engine.model) for engine in engines]
+        targets = [target_of(engine) for engine in engines]
         readings: list[Reading] = []
         if given is None:
             readings += await _read_curve(bench, targets)
@@ -139,7 +148,9 @@ async def compare(bench: Bench, name: str, given: EngineCurve | None) -> Compare
         with orchestrator(folder, urls_by_role(engines), bench.in_flight, bench.cores) as api:
             own = psutil.Process()
             own_before = _tree_cpu(own)
+            engine_began = engine_s()
             run = await complete(api, bench.shape.spec(), note)
+            engine_spent = engine_s() - engine_began
             own_cpu = _tree_cpu(own) - own_before
         others = max(0.0, _busy_cpu() - cpu - own_cpu) / (time.monotonic() - began)
         counters = await read_all(engines) - before
@@ -153,10 +164,11 @@ async def compare(bench: Bench, name: str, given: EngineCurve | None) -> Compare
     compared = Compared(
         SECONDS_PER_HOUR * middle_rate(polled, len(records) * bench.shape.max_turns) / bench.shape.max_turns,
         formula,
-        SECONDS_PER_HOUR * len(records) / run.seconds,
+        SECONDS_PER_HOUR * len(records) / engine_spent,
         outcome.conversations_per_h,
         hit_share(counters),
         outcome.hit_share,
+        SECONDS_PER_HOUR * len(records) / run.seconds,
         others,
         curve.fit_error or 0.0,
     )
@@ -175,9 +187,9 @@ async def _read_curve(bench: Bench, targets: Sequence[Target]) -> list[Reading]:
 
 
 def by_formula(records: Sequence[Record], curve: EngineCurve, in_flight: int) -> float:
-    """Conversations an hour of one engine a side, which share their cores with the orchestrator."""
+    """Conversations an hour of one engine a side."""
     loads = measured_loads(records, dict.fromkeys(("user", "assistant"), curve.block_tokens))
-    sides = {role: Side(curve, load, 1, SHARED_CORE_S) for role, load in loads.items()}
+    sides = {role: Side(curve, load, 1) for role, load in loads.items()}
     return SECONDS_PER_HOUR * throughput(sides, max_in_flight=in_flight).conversations_per_s
 
 
@@ -207,8 +219,7 @@ def middle_rate(polled: Sequence[tuple[float, int]], total: int) -> float:
 
 
 def _setup(curve: EngineCurve, in_flight: int) -> Setup:
-    shared = curve.model_copy(update={"request_s": curve.request_s + SHARED_CORE_S})
-    return Setup([shared], [shared], Policy.LEAST_RESERVED, in_flight)
+    return Setup([curve], [curve], Policy.LEAST_RESERVED, in_flight)
 
 
 def _spread(ratios: Sequence[float]) -> dict[str, Detail]:
