@@ -142,7 +142,7 @@ class Engine:
         return self._last
 
     def processor_s(self) -> float:
-        """Processor seconds of all its processes; while it is busy on a core of its own, they pass as the clock does."""
+        """Processor seconds of all its processes: while it works on a core of its own, they pass as the clock does."""
         guard = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (guard, *guard.children(recursive=True))]
         return sum(one.user + one.system for one in times)
