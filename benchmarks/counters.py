@@ -13,6 +13,7 @@ _NAMES = (
     "vllm:prefix_cache_queries_total",
     "vllm:prefix_cache_hits_total",
     "vllm:num_preemptions_total",
+    "vllm:iteration_tokens_total_count",
 )
 _CACHE_INFO = "vllm:cache_config_info"
 
@@ -26,6 +27,7 @@ class Counters:
     cache_queries: int = 0
     cache_hits: int = 0
     preemptions: int = 0
+    steps: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

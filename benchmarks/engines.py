@@ -14,6 +14,7 @@ from typing import Annotated
 
 import aiohttp
 import httpx
+import psutil
 import typer
 
 from benchmarks.cores import Cores, engine_threads, pinned_to
@@ -139,6 +140,12 @@ class Engine:
         if self._process.returncode is None:
             self._last = read_counters(await self._metrics())
         return self._last
+
+    def processor_s(self) -> float:
+        """Processor seconds of all its processes: while it works on a core of its own, they pass as the clock does."""
+        guard = psutil.Process(self._process.pid)
+        times = [one.cpu_times() for one in (guard, *guard.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
 
     async def cache_shape(self) -> CacheShape:
         return read_cache_shape(await self._metrics())

@@ -17,6 +17,7 @@ from platolm.cli.problems import print_problems
 from platolm.cli.replace import REPLACE_EPILOG, replace
 from platolm.cli.run import RUN_EPILOG, run
 from platolm.cli.runs.app import runs_app
+from platolm.cli.size import SIZE_EPILOG, size
 from platolm.cli.tokenize import TOKENIZE_EPILOG, tokenize
 from platolm.cli.up import UP_EPILOG, up
 from platolm.errors import PlatoLMError, SpecError
@@ -35,6 +36,7 @@ app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=CHAT_EPILOG)(chat)
 app.add_typer(runs_app)
 app.add_typer(compose_app)
+app.command(epilog=SIZE_EPILOG)(size)
 app.command(epilog=TOKENIZE_EPILOG)(tokenize)
 add_plugins(app)
 

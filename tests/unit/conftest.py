@@ -1,4 +1,4 @@
-"""A small trained tokenizer, as a model folder and loaded."""
+"""A small trained tokenizer, as a model folder and loaded; the simulation, uncompiled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from platolm.dyadic import PLATOLM, SOCRATIC
 from platolm.tokenizer import HubTokenizer, load_tokenizer
+from tests.unit import interpreted_simulation as interpreted_simulation
 
 CONTROL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
 _CORPUS = [

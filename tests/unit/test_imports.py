@@ -56,15 +56,26 @@ def services() -> list[str]:
 
 
 def test_platolm_is_light_and_imports_neither_services_nor_training() -> None:
-    assert offences("platolm", "services", "training", "tests", "torch", "transformers", "fastapi", "vllm") == []
+    assert (
+        offences("platolm", "services", "training", "simulation", "tests", "torch", "transformers", "fastapi", "vllm")
+        == []
+    )
 
 
 def test_training_imports_no_service() -> None:
     assert offences("training", "services", "tests", "fastapi", "vllm") == []
 
 
+def test_the_simulation_imports_what_everything_shares_and_nothing_else() -> None:
+    assert offences("simulation", "services", "training", "curation", "benchmarks", "tests", "torch", "vllm") == []
+
+
+def test_sizing_needs_no_array_library() -> None:
+    assert offences("platolm/sizing", "numpy", "scipy", "numba") == []
+
+
 def test_services_do_not_import_training_or_tests() -> None:
-    assert offences("services", "training", "tests", "torch", "transformers") == []
+    assert offences("services", "training", "simulation", "tests", "torch", "transformers") == []
 
 
 def test_what_writes_the_references_is_imported_by_nobody() -> None:

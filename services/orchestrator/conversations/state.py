@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,13 @@ import orjson
 from platolm.chat_apis.prompt import ChatPrompt
 from platolm.conversation import ASSISTANT, USER, TerminationReason
 from platolm.endings import FinishReason, goodbye_at, kept_turns
+from platolm.reservation import held_tokens
 from platolm.seed_modes import SeedMode
 from platolm.simulators.cleaning import Cleaned, End
 from platolm.simulators.guardrails import Fault
 from platolm.simulators.told import Told
 from platolm.spec import RunSpec, Seed, given_utterances, told_of
 from platolm.utterances import GrowingPrompt, Speaker, Utterance
-
-HELD_MARGIN = 1.25
 
 _SHAREGPT_NAMES = {USER: "human", ASSISTANT: "gpt"}
 
@@ -143,14 +141,10 @@ class ConversationState:
 
     @property
     def held_tokens(self) -> int:
-        """What the conversation held of a KV cache: the mean over its utterances, and a margin for fluctuation.
-
-        Conversations in flight are of all ages, so that their caches sum to the mean size times their number, not to
-        the final size.
-        """
+        """What the conversation held of a KV cache, as its run's next ones will reserve it."""
         sizes = [turn.num_prompt_tokens + turn.num_tokens for turn in self.turns if turn.num_prompt_tokens]
         mean = sum(sizes) / len(sizes) if sizes else max(len(prompt) for prompt in self._prompts.values())
-        return math.ceil(HELD_MARGIN * mean)
+        return held_tokens(mean)
 
     def add(self, turn: RecordedTurn) -> None:
         """Take in an utterance; each side's ids of it are made once.

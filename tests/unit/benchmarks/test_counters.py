@@ -42,7 +42,7 @@ def test_metrics_of_something_else_have_no_cache() -> None:
 
 
 def test_counters_add_up_and_differ() -> None:
-    one, other = Counters(10, 20, 30, 40, 5), Counters(1, 2, 3, 4, 5)
-    assert one - other == Counters(9, 18, 27, 36, 0)
-    assert total([one, other]) == Counters(11, 22, 33, 44, 10)
+    one, other = Counters(10, 20, 30, 40, 5, 6), Counters(1, 2, 3, 4, 5, 6)
+    assert one - other == Counters(9, 18, 27, 36, 0, 0)
+    assert total([one, other]) == Counters(11, 22, 33, 44, 10, 12)
     assert total([]) == Counters()

@@ -1,0 +1,1 @@
+"""How many engines, workers and hours a run needs: a formula over engines' measured curves."""
