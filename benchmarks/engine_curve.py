@@ -294,7 +294,8 @@ async def _all_set(events: Sequence[asyncio.Event], slots: Sequence[asyncio.Task
         InputError: the engine refused.
     """
     waiting = asyncio.gather(*(event.wait() for event in events))
-    await asyncio.wait([waiting, *slots], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [waiting, *slots]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     for slot in slots:
         if slot.done():
             waiting.cancel()

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ _COLOURS = {
     Policy.REQUEST_ROUND_ROBIN: "#d14d5a",
 }
 _INK = "#808890"  # between black and white: seen on either
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "platolm",
     "font.family": "sans-serif",

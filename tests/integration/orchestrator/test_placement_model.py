@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis
@@ -33,7 +34,7 @@ async def test_claims_take_the_replica_that_the_model_takes(queue: Queue, redis_
             budgets = {side: chance.choices([0, 90, 150, 220, 250], k=REPLICAS) for side in tokens}
             offered = {side: [chance.random() < 0.7 for _ in range(REPLICAS)] for side in tokens}
             for side, of_side in tokens.items():
-                found = {url: number for url, number in zip(urls(side), of_side, strict=True) if number}
+                found: dict[Any, Any] = {url: number for url, number in zip(urls(side), of_side, strict=True) if number}
                 if found:
                     await redis.hset(queue.key("reserved"), mapping=found)
             pools = {
