@@ -48,8 +48,8 @@ def _balance(study: Study) -> str:
         f"stay, and are spread evenly. With equal lengths ours reaches {_ratio(equal, two_equal)} of two at random: "
         "before the first conversations have ended it reserves the whole context for each, and so hands them out more "
         "slowly than the caches would bear. Where every second engine takes twice as long, ours keeps slow ones as "
-        f"full as fast ones and reaches {_of_formula(ours)} of what the engines could do; two at random, which sees requests "
-        f"pile up, reaches {_of_formula(two)}."
+        f"full as fast ones and reaches {_of_formula(ours)} of what the engines could do; two at random, which sees "
+        f"requests pile up, reaches {_of_formula(two)}."
     )
 
 
