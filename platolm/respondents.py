@@ -28,6 +28,9 @@ class RespondentProfile(ABC):
     role = ASSISTANT
     end_markers: tuple[str, ...] = ()
 
+    own_sampling: bool = False
+    """Whether what the spec does not say is left to the model: such fields are not sent."""
+
     _cleaning = Cleaning(strips=False, drops_thought=False)
 
     @abstractmethod
@@ -50,7 +53,7 @@ class RespondentProfile(ABC):
         return told.system_prompt or None
 
     def sampling(self, given: Sampling) -> Sampling:
-        return given.or_else(PAPERS_SAMPLING)
+        return given if self.own_sampling else given.or_else(PAPERS_SAMPLING)
 
     def spoken_ids(self, ids: Sequence[int], prompts: Prompts) -> list[int]:
         """Generated ids without the control token that ended the utterance."""
@@ -85,12 +88,10 @@ class Chat(RespondentProfile):
 
     name = "chat"
     about = "Any chat model, in its own format."
+    own_sampling = True
 
     def prompts(self, tokenizer: PromptTokenizer) -> TemplatePrompts:
         return TemplatePrompts(format_of(tokenizer), _IN_OWN_ROLES, tokenizer, self.system_text)
-
-    def sampling(self, given: Sampling) -> Sampling:
-        return given
 
 
 RESPONDENTS: Mapping[str, RespondentProfile] = {profile.name: profile for profile in (PlatoLM(), Chat())}

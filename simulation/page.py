@@ -44,7 +44,8 @@ to other engines as far as their batches and caches are alike; conversations an 
 | {consistent_hash} | by the conversation's hash (rendezvous); an engine that goes or comes moves only its own |
 | {request_round_robin} | each request to the next engine, as a proxy does that knows nothing |
 
-All have the same number of conversations in flight: what the KV caches hold, by what conversations reserve."""
+All have the same number of conversations in flight: what the KV caches hold, by what conversations reserve.
+"""
 
 _LIMITS = """## What the model leaves out
 
@@ -55,11 +56,12 @@ _LIMITS = """## What the model leaves out
   preempts when blocks run out; where caches are too small the model is kind to policies that overfill them.
 - An engine forgets a conversation at once when that goes on elsewhere. A real one keeps its blocks until they are
   needed.
-- Conversations share no prefix but their own. The orchestrator takes {orchestrator_ms:.0f} ms between two
-  utterances, always. A killed engine is noticed at once.
+- Conversations share no prefix but their own. A killed engine is noticed at once. The orchestrator takes
+  {orchestrator_ms:.0f} ms between two utterances, always.
 - Lengths are drawn, not recorded, and no model was asked.
 
-How far it is from a real run on two cores: [sizing](sizing.md#checked)."""
+How far it is from a real run on two cores: [sizing](sizing.md#checked).
+"""
 
 
 def page(study: Study) -> str:

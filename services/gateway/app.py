@@ -24,7 +24,7 @@ from services.gateway.errors import ClientGoneError, RequestError
 from services.gateway.generation import Generation
 from services.gateway.keys import check_authorization
 from services.gateway.settings import GatewaySettings
-from services.gateway.sides import side_of
+from services.gateway.sides import side_of, warn_of_another_format
 from services.gateway.state import ServerState
 from services.gateway.watch import watch_engine
 
@@ -39,6 +39,7 @@ def create_app(settings: GatewaySettings, tokenizer: PromptTokenizer, state: Ser
     """
     metrics = GatewayMetrics()
     side = side_of(settings, tokenizer)
+    warn_of_another_format(settings, tokenizer)
     started = int(time.time())
 
     @asynccontextmanager

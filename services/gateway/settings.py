@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from platolm import simulators
 from platolm.dyadic import PLATOLM, SOCRATIC
+from platolm.respondents import RESPONDENTS
 from services.gateway.engine_options import EngineOptions
 
 MIN_KEY_LENGTH = 8
@@ -25,7 +26,7 @@ class GatewaySettings(EngineOptions):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
-    profiles: ClassVar[tuple[str, ...]] = (*simulators.names(), PLATOLM.name)
+    profiles: ClassVar[tuple[str, ...]] = (*simulators.names(), *RESPONDENTS)
     """What `profile` may be."""
 
     model: str | None = Field(None, description="model folder, or a name on the Hugging Face hub")

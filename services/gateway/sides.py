@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
+
+import structlog
 
 from platolm import simulators
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
-from platolm.dyadic import PROFILES, DyadicProfile, prompt_ids
-from platolm.errors import SpecError
+from platolm.errors import SpecError, TokenizerError
+from platolm.respondents import RESPONDENTS, Chat, PlatoLM, RespondentProfile
 from platolm.simulators import SimulatorProfile
-from platolm.simulators.cleaning import Cleaned, Cleaning, StreamCleaner
-from platolm.simulators.formats import PromptTokenizer
+from platolm.simulators.cleaning import Cleaned, StreamCleaner
+from platolm.simulators.formats import PromptTokenizer, format_of
 from platolm.simulators.guardrails import Fault
 from platolm.simulators.told import NOTHING_TOLD, Told, told_and_spoken
 from platolm.simulators.view import Orientation
@@ -20,7 +23,7 @@ from services.gateway.errors import RequestError
 from services.gateway.prompts import check_next_speaker
 from services.gateway.settings import GatewaySettings
 
-_AS_IT_IS = Cleaning(strips=False, drops_thought=False)
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,33 @@ class Side(Protocol):
 
 
 class Respondent:
-    """The assistant's side, in the dyadic format; what it writes is kept as it is."""
+    """The assistant's side, as its profile says; what it writes is kept as it is.
+
+    Raises:
+        TokenizerError: the tokenizer lacks control tokens that the profile's prompt is made of.
+    """
 
     speaker = ASSISTANT
     stop_strings: tuple[str, ...] = ()
     goodbyes: tuple[str, ...] = ()
 
-    def __init__(self, profile: DyadicProfile, tokenizer: PromptTokenizer, sampling: Mapping[str, Any]) -> None:
+    def __init__(self, profile: RespondentProfile, tokenizer: PromptTokenizer, sampling: Mapping[str, Any]) -> None:
         self.profile_name = profile.name
-        self.turn_end_ids: tuple[int, ...] = (tokenizer.eos_id,)
-        self.stop_ids: tuple[int, ...] = self.turn_end_ids
-        self.default_sampling = sampling
         self._profile = profile
-        self._tokenizer = tokenizer
+        self._prompts = profile.prompts(tokenizer)
+        self.turn_end_ids = self._prompts.turn_end_ids
+        self.stop_ids = self._prompts.stop_ids
+        self.default_sampling = sampling
 
     def read(self, messages: Sequence[Message], told: Told) -> Asked:
         check_next_speaker(messages, self.speaker)
-        return Asked(prompt_ids(messages, self._profile, self._tokenizer))
+        if isinstance(self._profile, PlatoLM):
+            messages = with_one_system_text(messages)
+        told, spoken = told_and_spoken(messages, told)
+        return Asked(self._prompts.ids(spoken, told))
 
     def cleaner(self) -> StreamCleaner:
-        return StreamCleaner(_AS_IT_IS)
+        return self._profile.stream_cleaner()
 
     def marker_of(self, stop_reason: object) -> str | None:
         return None
@@ -129,7 +139,9 @@ class Simulator:
 
     def read(self, messages: Sequence[Message], told: Told) -> Asked:
         check_next_speaker(messages, self.speaker)
-        told, spoken = told_and_spoken(self._as_trained(messages), told)
+        if self._profile.orientation is Orientation.DYADIC:
+            messages = with_one_system_text(messages)
+        told, spoken = told_and_spoken(messages, told)
         if (lack := self._profile.lacks(told)) is not None:
             raise RequestError(
                 400,
@@ -143,13 +155,6 @@ class Simulator:
         except SpecError as error:
             raise RequestError(400, "; ".join(str(problem) for problem in error.problems), param="told") from error
 
-    def _as_trained(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Several system messages stand in the dyadic header with a space between, as in training."""
-        texts = [message.content for message in messages if message.role == SYSTEM]
-        if self._profile.orientation is not Orientation.DYADIC or len(texts) < 2:
-            return messages
-        return [Message(SYSTEM, " ".join(texts)), *(message for message in messages if message.role != SYSTEM)]
-
     def cleaner(self) -> StreamCleaner:
         return self._profile.stream_cleaner()
 
@@ -162,27 +167,57 @@ class Simulator:
         return self._profile.fault_of(said, asked.spoken, known, min_turns=asked.min_turns)
 
 
+def with_one_system_text(messages: Sequence[Message]) -> Sequence[Message]:
+    """Several system messages stand in the dyadic header with a space between, as in training."""
+    texts = [message.content for message in messages if message.role == SYSTEM]
+    if len(texts) < 2:
+        return messages
+    return [Message(SYSTEM, " ".join(texts)), *(message for message in messages if message.role != SYSTEM)]
+
+
 def side_of(settings: GatewaySettings, tokenizer: PromptTokenizer) -> Side:
     """The side that a server's settings name.
 
     Raises:
-        TokenizerError: see `Simulator`.
+        TokenizerError: see `Simulator` and `Respondent`.
     """
     name = settings.profile_name
     if name in simulators.PROFILES:
         profile = simulators.PROFILES[name]
-        return Simulator(profile, tokenizer, default_sampling(settings, profile))
-    return Respondent(PROFILES[name], tokenizer, _said_in(settings))
+        return Simulator(profile, tokenizer, default_sampling(settings, profile, profile.sampling_defaults))
+    respondent = RESPONDENTS[name]
+    return Respondent(respondent, tokenizer, default_sampling(settings, respondent))
 
 
-def default_sampling(settings: GatewaySettings, profile: SimulatorProfile) -> dict[str, Any]:
+def default_sampling(
+    settings: GatewaySettings,
+    profile: SimulatorProfile | RespondentProfile,
+    profiles_own: Mapping[str, float | int] = MappingProxyType({}),
+) -> dict[str, Any]:
     """What the operator set, then the profile's defaults, then the project's; those not, where it leaves them to the
     model.
     """
     explicit = {name: value for name, value in _said_in(settings).items() if name in settings.model_fields_set}
     unsaid: Mapping[str, Any] = {} if profile.own_sampling else _said_in(settings)
-    return {**unsaid, **profile.sampling_defaults, **explicit}
+    return {**unsaid, **profiles_own, **explicit}
 
 
 def _said_in(settings: GatewaySettings) -> dict[str, Any]:
     return {"temperature": settings.temperature, "top_p": settings.top_p}
+
+
+def warn_of_another_format(settings: GatewaySettings, tokenizer: PromptTokenizer) -> None:
+    """Say so where a model that looks like any chat model is prompted as PlatoLM."""
+    model = settings.model
+    if settings.profile_name != PlatoLM.name or model is None or PlatoLM.name in model.lower():
+        return
+    try:
+        form = format_of(tokenizer)
+    except TokenizerError:
+        return
+    logger.warning(
+        "chat_model_prompted_as_platolm",
+        model=model,
+        format=form.name,
+        hint=f"unless it was trained in the dyadic format, set the profile to {Chat.name}",
+    )

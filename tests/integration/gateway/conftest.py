@@ -192,6 +192,15 @@ def simulators(need_vllm: None, launch: StartService, stand_in: Path) -> dict[st
 
 
 @pytest.fixture(scope="package")
+def chat_respondent(simulators: dict[str, Service], launch: StartService, stand_in: Path) -> Service:
+    """The stand-in's engine as any chat model that answers."""
+    engine_url = f"http://127.0.0.1:{simulators['userlm'].engine_port}/v1"
+    service = launch("respondent", profile="chat", model=stand_in, engine_url=engine_url)
+    service.wait_ready()
+    return service
+
+
+@pytest.fixture(scope="package")
 def simulator_gateway(both_gateways: dict[str, Service]) -> Service:
     return both_gateways["simulator"]
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from platolm.conversation import ASSISTANT, SYSTEM, USER, Message
 from platolm.errors import TokenizerError
+from platolm.respondents import RESPONDENTS
 from platolm.simulators import PROFILES, Told
 from platolm.simulators.cleaning import Cleaned, End
 from platolm.simulators.guardrails import Fault
@@ -14,7 +16,7 @@ from platolm.simulators.told import NOTHING_TOLD
 from platolm.tokenizer import HubTokenizer
 from services.gateway.errors import RequestError
 from services.gateway.settings import GatewaySettings
-from services.gateway.sides import Asked, side_of
+from services.gateway.sides import Asked, side_of, warn_of_another_format
 from services.respondent.settings import RespondentSettings
 from services.simulator.settings import SimulatorSettings
 from tests.unit.simulators.tokenizers import END_CONVERSATION, END_OF_TEXT, EOT
@@ -41,9 +43,10 @@ def test_a_simulators_profile_is_named_or_known_by_its_model(model: str | None, 
 
 def test_a_server_takes_its_own_sides_profiles_only() -> None:
     assert RespondentSettings(model="org/UserLM-8b").profile_name == "platolm"
+    assert RespondentSettings(model="m", profile="chat").profile_name == "chat"
     with pytest.raises(ValidationError, match="no profile 'platolm' here: choose one of socratic, "):
         SimulatorSettings(model="m", profile="platolm")
-    with pytest.raises(ValidationError, match="no profile 'userlm' here: choose one of platolm"):
+    with pytest.raises(ValidationError, match="no profile 'userlm' here: choose one of platolm, chat"):
         RespondentSettings(model="m", profile="userlm")
 
 
@@ -119,3 +122,45 @@ def test_a_setting_of_the_environment_is_the_operators(llama3: HubTokenizer, mon
     monkeypatch.setenv("PLATOLM_SIMULATOR_TEMPERATURE", "0.7")
     side = side_of(SimulatorSettings(model="org/UserLM-8b"), llama3)
     assert side.default_sampling == {"temperature": 0.7, "top_p": 0.8}
+
+
+def test_any_chat_model_answers_in_its_own_format(llama3: HubTokenizer) -> None:
+    side = side_of(RespondentSettings(model="m", profile="chat"), llama3)
+    talk = [*TALK, Message(USER, "and blind?")]
+    asked = side.read([Message(SYSTEM, "Be brief."), *talk], NOTHING_TOLD)
+    told = Told(system_prompt=f"Be brief.\n\n{INTENT}")
+    assert asked.ids == RESPONDENTS["chat"].prompts(llama3).ids(talk[1:], told)
+    assert llama3.decode(asked.ids).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+    assert (side.speaker, side.profile_name) == (ASSISTANT, "chat")
+    assert side.stop_ids == side.turn_end_ids == (EOT, END_OF_TEXT)
+    assert (side.stop_strings, side.goodbyes, side.marker_of(EOT)) == ((), (), None)
+
+
+def test_a_chat_model_is_sampled_as_it_wants_unless_the_operator_says_otherwise(llama3: HubTokenizer) -> None:
+    assert side_of(RespondentSettings(model="m", profile="chat"), llama3).default_sampling == {}
+    set_by_operator = RespondentSettings(model="m", profile="chat", temperature=0.2)
+    assert side_of(set_by_operator, llama3).default_sampling == {"temperature": 0.2}
+    assert side_of(RespondentSettings(model="m"), llama3).default_sampling == {"temperature": 0.7, "top_p": 1.0}
+
+
+def test_a_tokenizer_without_a_chat_format_cannot_be_prompted_in_one(tokenizer: HubTokenizer) -> None:
+    with pytest.raises(TokenizerError, match="no control tokens of a chat format"):
+        side_of(RespondentSettings(model="m", profile="chat"), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("model", "profile", "is_warned"),
+    [("org/Qwen3-8B", "platolm", True), ("org/Qwen3-8B", "chat", False), ("runs/PlatoLM-8b", "platolm", False)],
+)
+def test_a_chat_model_prompted_as_platolm_is_told_of(
+    model: str, profile: str, is_warned: bool, llama3: HubTokenizer
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        warn_of_another_format(RespondentSettings(model=model, profile=profile), llama3)
+    assert [log["event"] for log in logs] == ["chat_model_prompted_as_platolm"] * is_warned
+
+
+def test_a_tokenizer_of_no_chat_format_is_not_told_of(tokenizer: HubTokenizer) -> None:
+    with structlog.testing.capture_logs() as logs:
+        warn_of_another_format(RespondentSettings(model="org/base"), tokenizer)
+    assert not logs
