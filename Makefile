@@ -18,10 +18,15 @@ help: ## this list
 demo: venv ## start the stack with the small models, make 64 dialogues, show three
 	@$(VENV)/bin/platolm demo
 
+# Tests without engines run in so many processes; those with engines one after the other, for each engine wants a core.
+TEST_PROCESSES ?= 2
+SIDE_BY_SIDE := $(VENV)/bin/pytest -n $(TEST_PROCESSES) --dist loadfile
+
 .PHONY: test
-test: venv ## every test: unit, then browser, end to end and integration
-	@failed=; $(VENV)/bin/pytest tests/unit || failed=unit; \
-	$(VENV)/bin/pytest tests/browser tests/e2e tests/integration || failed="$$failed integration"; \
+test: venv ## every test: unit, then browser and integration, then all that starts vLLM
+	@failed=; $(SIDE_BY_SIDE) tests/unit || failed=unit; \
+	$(SIDE_BY_SIDE) -m "not vllm" tests/browser tests/e2e tests/integration || failed="$$failed integration"; \
+	$(VENV)/bin/pytest -m vllm tests/e2e tests/integration || failed="$$failed vllm"; \
 	test -z "$$failed" || { echo "failed: $$failed"; exit 1; }
 
 .PHONY: test-compose
