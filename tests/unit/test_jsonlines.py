@@ -90,6 +90,7 @@ def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
         ("a.gz", b"not gzip", "cannot be read"),
         ("a.gz", gzip.compress(b"1\n2\n" * 5000)[:-12], "cannot be read"),
     ],
+    ids=["no list", "not packed", "cut off"],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)

@@ -83,7 +83,7 @@ def test_who_uses_names_may_ask_for_them(build: Build) -> None:
         (Build("cpu-demo", ("managed-redis",)), {6379: {"api", "worker", "writer"}}),
         (Build("cpu-demo", ("monitoring", "autoscaling")), {}),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, Build) else "",
 )
 def test_ways_out_of_the_cluster(build: Build, expected: dict[int, set[str]]) -> None:
     assert ways_out(build) == {(name, port) for port, names in expected.items() for name in names}

@@ -75,7 +75,11 @@ async def test_a_body_that_unpacks_to_too_much(client: httpx.AsyncClient) -> Non
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("broken", [b"not gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"more", b""])
+@pytest.mark.parametrize(
+    "broken",
+    [b"not gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"more", b""],
+    ids=["not packed", "cut off", "more behind it", "empty"],
+)
 async def test_broken_gzip(client: httpx.AsyncClient, broken: bytes) -> None:
     response = await client.post("/", content=broken, headers={"Content-Encoding": "gzip"})
     assert response.status_code == 400
