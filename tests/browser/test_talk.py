@@ -161,5 +161,5 @@ def test_a_talk_outlives_a_reload(page: Page) -> None:
 
 def saved(dashboard: Dashboard) -> dict[str, dict[str, Any]]:
     """By id, as the dataset of talks holds them."""
-    text = httpx.get(f"{dashboard.url}/v1/talks/dataset", timeout=30).raise_for_status().text
-    return {record["id"]: record for record in map(json.loads, text.splitlines())}
+    lines = httpx.get(f"{dashboard.url}/v1/talks/dataset", timeout=30).raise_for_status().content
+    return {record["id"]: record for record in map(json.loads, lines.splitlines())}

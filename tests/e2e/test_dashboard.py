@@ -105,7 +105,7 @@ def test_a_run_by_the_form(tab: Watched, api: Api) -> None:
     expect(state_badge(page, "completed")).to_be_visible(timeout=120_000)
     with page.expect_download() as downloading:
         page.get_by_role("link", name="ShareGPT").click()
-    records = [json.loads(line) for line in downloading.value.path().read_text(encoding="utf-8").splitlines()]
+    records = [json.loads(line) for line in downloading.value.path().read_bytes().splitlines()]
     assert records == api.dataset(run_id)
     assert {record["conversations"][0]["value"] for record in records} == {QUESTION}
     assert len(records) == 8

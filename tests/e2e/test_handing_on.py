@@ -36,7 +36,7 @@ def dolly_file(path: Path) -> Path:
 
 
 def records_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def said_in(row: dict[str, Any]) -> Said:

@@ -191,7 +191,7 @@ def test_the_dataset_is_in_order_and_the_summary_counts_it(tmp_path: Path) -> No
         fill(folder)
         summary = folder.complete(progress_of(REQUEST), [])
         assert folder.is_complete
-    lines = [json.loads(line) for line in (tmp_path / "sharegpt.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "sharegpt.jsonl").read_bytes().splitlines()]
     assert [line["index"] for line in lines] == [0, 1, 2, 3, 4, 5]
     assert lines[0]["turns"] == [{"role": "user", "num_tokens": 3}] * 2
     assert {**record_of(0), "turns": lines[0]["turns"]} == lines[0]
@@ -220,7 +220,7 @@ def test_a_cancelled_run_keeps_what_was_committed(tmp_path: Path) -> None:
         cancelled = {"state": RunState.CANCELLED, "finished": 2, "committed": 2, "cancelled": 4}
         summary = folder.complete(progress_of(REQUEST).model_copy(update=cancelled), [])
     assert (summary.finished, summary.cancelled, summary.state) == (2, 4, RunState.CANCELLED)
-    assert [json.loads(line)["index"] for line in (tmp_path / "sharegpt.jsonl").read_text().splitlines()] == [1, 4]
+    assert [json.loads(line)["index"] for line in (tmp_path / "sharegpt.jsonl").read_bytes().splitlines()] == [1, 4]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def write_lines(path: Path, *records: Any) -> Path:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("profile", [SOCRATIC, PLATOLM])

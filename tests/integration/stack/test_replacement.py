@@ -77,8 +77,8 @@ class Run:
         """Of the completed run, which lost nothing."""
         progress = await self.until(lambda progress: progress["state"] == "completed")
         assert (progress["dead"], progress["committed"]) == (0, CONVERSATIONS)
-        text = (await self.api.get(f"/v1/runs/{self.id}/dataset")).raise_for_status().text
-        records = [json.loads(line) for line in text.splitlines()]
+        dataset = (await self.api.get(f"/v1/runs/{self.id}/dataset")).raise_for_status().content
+        records = [json.loads(line) for line in dataset.splitlines()]
         assert sorted(record["index"] for record in records) == list(range(CONVERSATIONS))
         assert all(len(record["conversations"]) == TURNS for record in records)
         return records

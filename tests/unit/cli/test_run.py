@@ -22,7 +22,7 @@ from tests.unit.cli.fake_api import FakeApi
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "sharegpt.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / "sharegpt.jsonl").read_bytes().splitlines()]
 
 
 def assert_complete(folder: Path, num_conversations: int) -> None:

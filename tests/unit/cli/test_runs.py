@@ -205,7 +205,7 @@ async def test_dataset(run: FakeRun, platolm: RunCommand, tmp_path: Path, argume
     result = await platolm("runs", "dataset", "4f2a", *arguments)
     assert (result.code, result.stdout) == (0, f"{name}\n"), result.stderr
     assert "run-4f2a is running: 10 of 30 conversations are in its dataset" in result.stderr
-    lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / name).read_bytes().splitlines()]
     form = arguments[1] if arguments else "sharegpt"
     assert lines == [{"format": form, "index": index} for index in (0, 1, 2, 4, 5, 6, 8, 9, 10, 11)]
 

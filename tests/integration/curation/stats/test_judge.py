@@ -77,7 +77,7 @@ def test_the_same_conversations_are_not_judged_twice(server: ChatServer, tmp_pat
     assert len(server.asked) == 3
     assert again.cost.requests == 1
     assert (again.scores[0], again.scores[1]) == (once.scores[1], once.scores[0])
-    kept = [json.loads(line) for line in settings.journal.read_text().splitlines()]
+    kept = [json.loads(line) for line in settings.journal.read_bytes().splitlines()]
     assert sorted(row["id"] for row in kept) == ["d0", "d1", "d2"]
 
 

@@ -32,13 +32,13 @@ async def test_the_dataset_in_every_form(
     records = {index: record(run_id, index) for index in range(3)}
     sharegpt = await client.get(f"/v1/runs/{run_id}/dataset")
     assert sharegpt.headers["content-type"] == "application/jsonl"
-    lines = [json.loads(line) for line in sharegpt.text.splitlines()]
+    lines = [json.loads(line) for line in sharegpt.content.splitlines()]
     kept = ("id", "index", "conversations", "num_rounds", "termination_reason", "seed_mode")
     assert {line["index"]: {k: line[k] for k in kept} for line in lines} == {
         index: {k: one[k] for k in kept} for index, one in records.items()
     }
     openai = await client.get(f"/v1/runs/{run_id}/dataset", params={"format": "openai"})
-    messages = {line["id"]: line["messages"] for line in map(json.loads, openai.text.splitlines())}
+    messages = {line["id"]: line["messages"] for line in map(json.loads, openai.content.splitlines())}
     assert messages[conversation_id(run_id, 1)] == [
         {"role": "user", "content": "Question 1?"},
         {"role": "assistant", "content": "Yes."},

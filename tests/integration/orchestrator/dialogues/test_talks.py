@@ -158,7 +158,7 @@ async def test_the_talks_as_a_dataset(fresh: httpx.AsyncClient, tmp_path: Path, 
     for number in range(3):
         await save(fresh, a_talk(f"Question {number}?", mark="good" if number == 1 else None))
     exported = (await fresh.get("/v1/talks/dataset")).raise_for_status()
-    records = [json.loads(line) for line in exported.text.splitlines()]
+    records = [json.loads(line) for line in exported.content.splitlines()]
     assert [record["index"] for record in records] == [0, 1, 2]
     assert [record.get("mark") for record in records] == [None, "good", None]
     openai = (await fresh.get("/v1/talks/dataset", params={"format": "openai", "mark": "good"})).text

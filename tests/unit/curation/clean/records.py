@@ -64,4 +64,4 @@ def write_lines(path: Path, records: Iterable[Any]) -> Path:
 
 
 def read_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]

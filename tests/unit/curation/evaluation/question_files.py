@@ -62,4 +62,4 @@ def write_lines(path: Path, records: Sequence[dict[str, Any]]) -> Path:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]

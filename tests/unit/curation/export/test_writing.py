@@ -124,8 +124,8 @@ def test_json_lines_and_messages_are_a_record_a_line(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
     export_dataset([run], tmp_path / "lines", Wanted(lines=True))
     export_dataset([run], tmp_path / "openai", Wanted(form=DatasetFormat.OPENAI))
-    lines = [json.loads(line) for line in (tmp_path / "lines/data/train.jsonl").read_text().splitlines()]
-    messages = [json.loads(line) for line in (tmp_path / "openai/data/train.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "lines/data/train.jsonl").read_bytes().splitlines()]
+    messages = [json.loads(line) for line in (tmp_path / "openai/data/train.jsonl").read_bytes().splitlines()]
     assert len(lines) == len(messages) == 12
     assert [turn["value"] for turn in lines[1]["conversations"]] == [m["content"] for m in messages[1]["messages"]]
 
