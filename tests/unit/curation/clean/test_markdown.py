@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 import time
 from collections.abc import Sequence
@@ -251,11 +252,16 @@ REPEATED = {
 @pytest.mark.parametrize("name", REPEATED)
 def test_a_text_four_times_as_long_takes_about_four_times_as_long(name: str) -> None:
     head, piece, tail = REPEATED[name]
-    took_s = []
-    for size in (1 << 16, 1 << 18):
-        fragment = head + piece * (size // len(piece)) + tail
-        began = time.process_time()
-        is_rendered(fragment)
-        to_markdown(fragment)
-        took_s.append(time.process_time() - began)
-    assert took_s[1] < 8 * max(took_s[0], 0.05)
+    short, long = (head + piece * (size // len(piece)) + tail for size in (1 << 16, 1 << 18))
+    limit_s = 8 * max(rendering_s(short), 0.05)
+    # Other work on the machine makes one measurement long, but hardly five of them.
+    assert any(rendering_s(long) < limit_s for _ in range(5))
+
+
+def rendering_s(fragment: str) -> float:
+    """Processor seconds, without the garbage of the tests before."""
+    gc.collect()
+    began = time.process_time()
+    is_rendered(fragment)
+    to_markdown(fragment)
+    return time.process_time() - began
